@@ -1,0 +1,26 @@
+"""AdaMAE and its peers: masked video pre-training for MMAction2.
+
+Importing this package registers its components; in a config that is
+``custom_imports = dict(imports=['projects.adamae'])``.
+"""
+
+from . import compat  # isort: skip  # first: without it, MMAction2 may not import
+from .backbone import MaskedVisionTransformer
+from .data_preprocessor import AdaMAEDataPreprocessor
+from .decoder import MAEDecoder
+from .losses import AdaMAELoss
+from .recognizer import MAERecognizer
+from .samplers import AdaptiveSamplerHead, RandomSamplerHead, TokenSample, TokenSampler
+
+__all__ = [
+    'AdaMAEDataPreprocessor',
+    'AdaMAELoss',
+    'AdaptiveSamplerHead',
+    'MAEDecoder',
+    'MAERecognizer',
+    'MaskedVisionTransformer',
+    'RandomSamplerHead',
+    'TokenSample',
+    'TokenSampler',
+    'compat',
+]

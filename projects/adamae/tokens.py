@@ -1,0 +1,133 @@
+"""Pure functions on space-time tokens: no state, no registry.
+
+Tokens are numbered in the order time, row, column; the ``P`` pixel values inside
+a token in the order frame, row, column, channel.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def num_visible(num_tokens: int, mask_ratio: float) -> int:
+    """Count the tokens that a mask ratio leaves visible: ``int(N * (1 - ratio))``.
+
+    Args:
+        num_tokens (int): N, tokens in a clip.
+        mask_ratio (float): share of masked tokens, in (0, 1).
+
+    Returns:
+        int: V, in [1, N - 1]. The product is rounded to 6 decimals first, so that
+        a ratio of 0.9 leaves 1 of 10 tokens and not ``int(0.99999...) == 0``.
+
+    Raises:
+        ValueError: if the ratio is outside (0, 1), or leaves no token visible, or
+            none masked.
+    """
+    if not 0 < mask_ratio < 1:
+        raise ValueError(f'mask_ratio: expected a number in (0, 1), got {mask_ratio}')
+    visible = int(round(num_tokens * (1 - mask_ratio), 6))
+    if not 1 <= visible < num_tokens:
+        raise ValueError(
+            f'mask_ratio={mask_ratio} leaves {visible} of {num_tokens} tokens visible: '
+            f'expected 1 to {num_tokens - 1}; change the ratio, or the clip and patch '
+            'sizes'
+        )
+    return visible
+
+
+def patchify(clips: Tensor, patch_size: int, tubelet_size: int) -> Tensor:
+    """Cut clips into the pixels of their tokens.
+
+    Args:
+        clips (Tensor): shape (B, C, T, H, W), any dtype.
+        patch_size (int): pixels along each side of a token; divides H and W.
+        tubelet_size (int): frames in a token; divides T.
+
+    Returns:
+        Tensor: shape (B, N, P // C, C), pixels in the order frame, row, column.
+    """
+    b, c, t, h, w = clips.shape
+    p, u = patch_size, tubelet_size
+    x = clips.reshape(b, c, t // u, u, h // p, p, w // p, p)
+    x = x.permute(0, 2, 4, 6, 3, 5, 7, 1)  # b, t, h, w, u, p, p, c
+    return x.reshape(b, (t // u) * (h // p) * (w // p), u * p * p, c)
+
+
+def unpatchify(
+    patches: Tensor,
+    token_grid: tuple[int, int, int],
+    patch_size: int,
+    tubelet_size: int,
+) -> Tensor:
+    """Put token pixels back together; the inverse of :func:`patchify`.
+
+    Args:
+        patches (Tensor): shape (B, N, P // C, C).
+        token_grid (tuple[int, int, int]): tokens along time, rows, columns.
+        patch_size (int): pixels along each side of a token.
+        tubelet_size (int): frames in a token.
+
+    Returns:
+        Tensor: shape (B, C, T, H, W).
+    """
+    t, h, w = token_grid
+    b, c = patches.shape[0], patches.shape[-1]
+    p, u = patch_size, tubelet_size
+    x = patches.reshape(b, t, h, w, u, p, p, c).permute(0, 7, 1, 4, 2, 5, 3, 6)
+    return x.reshape(b, c, t * u, h * p, w * p)
+
+
+def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
+    """Pick tokens by number.
+
+    Args:
+        x (Tensor): shape (B, N, ...), or (1, N, ...) for a table shared by the batch.
+        ids (Tensor): int64, shape (B, K), values in [0, N).
+
+    Returns:
+        Tensor: shape (B, K, ...).
+    """
+    ids = ids.reshape(*ids.shape, *[1] * (x.ndim - 2))
+    return x.expand(ids.shape[0], *x.shape[1:]).gather(
+        1, ids.expand(-1, -1, *x.shape[2:])
+    )
+
+
+def split_ids(mask: Tensor, visible: int) -> tuple[Tensor, Tensor]:
+    """List the visible and the masked tokens of a mask.
+
+    Args:
+        mask (Tensor): bool, shape (B, N), True = masked.
+        visible (int): V, number of visible tokens in every row. It is an argument,
+            and not counted, so that no device has to be waited for.
+
+    Returns:
+        tuple[Tensor, Tensor]: visible ids (B, V) and masked ids (B, M), int64,
+        ascending.
+    """
+    order = mask.to(torch.uint8).argsort(dim=1, stable=True)
+    return order[:, :visible], order[:, visible:]
+
+
+def normalise_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
+    """Standardise every token's pixels, channel by channel (AdaMAE, sec. 3.2).
+
+    Args:
+        patches (Tensor): pixels in [0, 1], shape (B, N, P // C, C), float.
+        eps (float): added to the standard deviation. Defaults to 1e-6.
+
+    Returns:
+        Tensor: same shape; mean 0 and unbiased variance 1 over dim 2.
+
+    Raises:
+        ValueError: if ``patches`` is not 4-dimensional.
+    """
+    if patches.ndim != 4:
+        raise ValueError(
+            'patches: expected shape (B, N, P // C, C), got '
+            f'{tuple(patches.shape)}; see tokens.patchify'
+        )
+    var, mean = torch.var_mean(patches, dim=2, keepdim=True)
+    return (patches - mean) / (var.sqrt() + eps)

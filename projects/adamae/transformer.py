@@ -1,0 +1,98 @@
+"""MMAction2's pre-norm transformer block with fused attention inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from mmaction.models.backbones.vit_mae import Attention, Block
+from mmengine.model import ModuleList
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+class FusedAttention(Attention):
+    """Multi-head self-attention that never holds an N x N matrix.
+
+    Parameters, state-dict keys and result (up to rounding) are those of MMAction2's
+    ``Attention``; the product goes through ``scaled_dot_product_attention``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend.
+
+        Args:
+            x (Tensor): shape (B, N, D), float.
+
+        Returns:
+            Tensor: shape (B, N, D).
+        """
+        b, n, d = x.shape
+        qkv = self.qkv(x)
+        if hasattr(self, 'q_bias'):
+            # Queries and values have a bias, keys have none.
+            qkv = qkv + F.pad(self.q_bias, (0, 2 * d)) + F.pad(self.v_bias, (2 * d, 0))
+        qkv = qkv.reshape(b, n, 3, self.num_heads, d // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            dropout_p=self.attn_drop.p if self.training else 0.0,
+            scale=self.scale,
+        )
+        return self.proj_drop(self.proj(x.transpose(1, 2).reshape(b, n, d)))
+
+
+class TransformerBlock(Block):
+    """MMAction2's ViT block, same arguments and keys, with :class:`FusedAttention`.
+
+    Raises:
+        ValueError: if ``num_heads`` does not divide ``embed_dims``.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, **kwargs: Any) -> None:
+        if embed_dims % num_heads:
+            raise ValueError(
+                f'num_heads={num_heads} does not divide embed_dims={embed_dims}: '
+                'every attention head needs the same whole number of channels'
+            )
+        super().__init__(embed_dims, num_heads, **kwargs)
+        self.attn = FusedAttention(
+            embed_dims,
+            num_heads,
+            qkv_bias=hasattr(self.attn, 'q_bias'),
+            qk_scale=kwargs.get('qk_scale'),
+            attn_drop_rate=self.attn.attn_drop.p,
+            drop_rate=self.attn.proj_drop.p,
+        )
+
+
+class BlockStack(ModuleList):
+    """Transformer blocks applied one after the other.
+
+    Args:
+        blocks (list[nn.Module]): blocks of the same width.
+        with_cp (bool): recompute activations in the backward pass (activation
+            checkpointing): less memory, about a third more arithmetic.
+    """
+
+    def __init__(self, blocks: list[nn.Module], with_cp: bool = False) -> None:
+        super().__init__(blocks)
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply all blocks.
+
+        Args:
+            x (Tensor): shape (B, N, D), float.
+
+        Returns:
+            Tensor: shape (B, N, D).
+        """
+        for block in self:
+            if self.with_cp and self.training:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
