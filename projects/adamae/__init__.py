@@ -5,8 +5,10 @@ Importing this package registers its components; in a config that is
 """
 
 from . import compat  # isort: skip  # first: without it, MMAction2 may not import
+from . import atomic_backend, hooks, metrics, transforms
 from .backbone import MaskedVisionTransformer
 from .data_preprocessor import AdaMAEDataPreprocessor
+from .datasets import VideoFolderDataset
 from .decoder import MAEDecoder
 from .losses import AdaMAELoss
 from .recognizer import MAERecognizer
@@ -22,5 +24,10 @@ __all__ = [
     'RandomSamplerHead',
     'TokenSample',
     'TokenSampler',
+    'VideoFolderDataset',
+    'atomic_backend',
     'compat',
+    'hooks',
+    'metrics',
+    'transforms',
 ]

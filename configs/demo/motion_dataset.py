@@ -1,0 +1,31 @@
+# Videos of tools/make_motion_dataset.py: 32 x 32 pixels, the label is the motion.
+data_root = 'data/motion/'
+mask_root = data_root + 'object_masks'
+video_root = data_root + 'videos'
+
+train_dataloader = dict(
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type='VideoDataset',
+        ann_file=data_root + 'train.txt',
+        data_prefix=dict(video=video_root),
+    ),
+)
+val_dataloader = dict(
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='VideoDataset',
+        ann_file=data_root + 'val.txt',
+        data_prefix=dict(video=video_root),
+        test_mode=True,
+    ),
+)
+default_hooks = dict(
+    logger=dict(interval=25), checkpoint=dict(interval=5, max_keep_ckpts=2)
+)
+log_processor = dict(window_size=25)

@@ -1,0 +1,98 @@
+# Fine-tune the encoder of motion_pretrain.py to name the direction of motion.
+_base_ = ['../_base_/default_runtime.py', 'motion_dataset.py']
+
+num_classes = 8
+model = dict(
+    type='Recognizer3D',
+    data_preprocessor=dict(
+        type='ActionDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        format_shape='NCTHW',
+    ),
+    backbone=dict(
+        type='MaskedVisionTransformer',
+        img_size=32,
+        patch_size=8,
+        num_frames=16,
+        embed_dims=96,
+        depth=4,
+        num_heads=3,
+    ),
+    cls_head=dict(
+        type='TimeSformerHead',
+        num_classes=num_classes,
+        in_channels=96,
+        average_clips='prob',
+    ),
+)
+
+train_pipeline = [
+    dict(type='DecordInit'),
+    dict(type='SampleFrames', clip_len=16, frame_interval=1, num_clips=1),
+    dict(type='DecordDecode'),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+val_pipeline = [
+    dict(type='DecordInit'),
+    dict(type='SampleFrames', clip_len=16, frame_interval=1, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+# 2 clips x 3 crops, as the papers test on Something-Something v2.
+test_pipeline = [
+    dict(type='DecordInit'),
+    dict(
+        type='SampleFrames', clip_len=16, frame_interval=1, num_clips=2, test_mode=True
+    ),
+    dict(type='DecordDecode'),
+    dict(type='ThreeCrop', crop_size=32),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(batch_size=25, dataset=dict(pipeline=val_pipeline))
+test_dataloader = dict(
+    batch_size=5,
+    num_workers=1,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='VideoDataset',
+        ann_file=_base_.data_root + 'val.txt',
+        data_prefix=dict(video=_base_.video_root),
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+val_evaluator = dict(type='AccMetric')
+test_evaluator = dict(type='AccMetric')
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+max_epochs = 20
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
+optim_wrapper = dict(
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='LearningRateDecayOptimizerConstructor',
+    paramwise_cfg=dict(decay_rate=0.75, decay_type='layer_wise', num_layers=4),
+)
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        start_factor=0.01,
+        by_epoch=True,
+        end=2,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min_ratio=0.01,
+        T_max=max_epochs - 2,
+        by_epoch=True,
+        begin=2,
+        end=max_epochs,
+        convert_to_iter_based=True,
+    ),
+]

@@ -1,0 +1,419 @@
+"""Pictures of what a masked autoencoder sees, predicts and looks at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from mmaction.registry import DATASETS, MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+from .recognizer import MAERecognizer
+from .tokens import patchify, unpatchify
+
+GREY = 0.5
+DARK, LIGHT = (0.16, 0.18, 0.22), (0.94, 0.94, 0.94)
+OUTLINE = '#ff3b30'
+
+
+class Row(NamedTuple):
+    """One row of a picture.
+
+    Attributes:
+        images (np.ndarray): uint8, shape (t, H, W, 3), RGB, an image a time step.
+        colours (ScalarMappable, optional): what the colours mean, for a colour bar.
+        outlined (bool): whether the object may be outlined on it.
+    """
+
+    images: np.ndarray
+    colours: ScalarMappable | None = None
+    outlined: bool = False
+
+
+def rebuild_clip(
+    clip: Tensor,
+    mask: Tensor,
+    pred: Tensor,
+    patch_size: int,
+    tubelet_size: int,
+    norm_pix: bool = True,
+) -> Tensor:
+    """Fill the masked tokens of a clip with their predictions.
+
+    Args:
+        clip (Tensor): pixels in [0, 1], shape (C, T, H, W), float.
+        mask (Tensor): bool, shape (N,), True = masked.
+        pred (Tensor): predictions, shape (N, P), float.
+        patch_size (int): pixels along each side of a token.
+        tubelet_size (int): frames in a token.
+        norm_pix (bool): whether targets are normalised per token and channel; the
+            true mean and deviation are then put back. Defaults to True.
+
+    Returns:
+        Tensor: pixels in [0, 1], shape (C, T, H, W). Visible tokens are untouched.
+    """
+    patches = patchify(clip[None], patch_size, tubelet_size)
+    filled = pred.reshape(patches.shape)
+    if norm_pix:
+        var, mean = torch.var_mean(patches, dim=2, keepdim=True)
+        filled = filled * (var.sqrt() + 1e-6) + mean
+    filled = torch.where(mask[None, :, None, None], filled.clamp(0, 1), patches)
+    _, t, h, w = clip.shape
+    grid = (t // tubelet_size, h // patch_size, w // patch_size)
+    return unpatchify(filled, grid, patch_size, tubelet_size)[0]
+
+
+def token_images(
+    values: Tensor, frame_size: tuple[int, int], patch_size: int
+) -> Tensor:
+    """Paint every token with its value.
+
+    Args:
+        values (Tensor): one a token, shape (N,).
+        frame_size (tuple[int, int]): height and width in pixels.
+        patch_size (int): pixels along each side of a token.
+
+    Returns:
+        Tensor: shape (t, H, W), an image a time step.
+    """
+    h, w = (size // patch_size for size in frame_size)
+    images = values.reshape(-1, h, w)
+    return images.repeat_interleave(patch_size, 1).repeat_interleave(patch_size, 2)
+
+
+def prediction_rows(
+    clip: Tensor,
+    sample: ActionDataSample,
+    patch_size: int,
+    tubelet_size: int,
+    norm_pix: bool = True,
+) -> dict[str, Row]:
+    """Turn a prediction into rows of images, one image a tubelet (its first frame).
+
+    Args:
+        clip (Tensor): pixels in [0, 1], shape (C, T, H, W), float.
+        sample (ActionDataSample): what ``MAERecognizer`` predicted for it: ``mask``,
+            ``pred``, ``token_error`` and, of a learnt sampler, ``probs``.
+        patch_size (int): pixels along each side of a token.
+        tubelet_size (int): frames in a token.
+        norm_pix (bool): see :func:`rebuild_clip`. Defaults to True.
+
+    Returns:
+        dict[str, Row]: ``video``, ``masked input``, ``prediction``, ``error``,
+        ``probability`` (learnt samplers only) and ``mask``.
+    """
+    mask, error = sample.mask, sample.token_error.float()
+    size = clip.shape[-2:]
+
+    def painted(values: Tensor) -> np.ndarray:
+        return token_images(values, size, patch_size).numpy()
+
+    hidden = painted(mask)[..., None]
+    video = clip[:, ::tubelet_size].permute(1, 2, 3, 0).numpy()
+    rebuilt = rebuild_clip(clip, mask, sample.pred, patch_size, tubelet_size, norm_pix)
+    rebuilt = rebuilt[:, ::tubelet_size].permute(1, 2, 3, 0).numpy()
+    # A few hopeless tokens must not turn all others black.
+    errors = _colours('magma', error[mask].quantile(0.98))
+    error_images = errors.to_rgba(painted(error))[..., :3]
+
+    rows = {
+        'video': Row(_uint8(video)),
+        'masked input': Row(_uint8(np.where(hidden, GREY, video))),
+        'prediction': Row(_uint8(rebuilt)),
+        'error': Row(_uint8(np.where(hidden, error_images, GREY)), errors, True),
+    }
+    if 'probs' in sample:
+        relative = sample.probs.float() * len(mask)
+        probs = _colours('viridis', relative.max())
+        images = probs.to_rgba(painted(relative))[..., :3]
+        rows['probability'] = Row(_uint8(images), probs, True)
+    rows['mask'] = Row(_uint8(np.where(hidden, DARK, LIGHT)), outlined=True)
+    return rows
+
+
+def _colours(cmap: str, top: Tensor) -> ScalarMappable:
+    norm = mpl.colors.Normalize(0, max(float(top), 1e-6))
+    return ScalarMappable(norm, mpl.colormaps[cmap])
+
+
+def _uint8(images: np.ndarray) -> np.ndarray:
+    return np.rint(images.clip(0, 1) * 255).astype(np.uint8)
+
+
+#: What stands at the left of a row.
+LABELS = {
+    'error': 'error\n(grey: visible)',
+    'probability': 'probability\n(1: uniform)',
+    'mask': 'mask\n(light: visible)',
+}
+
+
+def assemble(
+    rows: dict[str, Row],
+    title: str = '',
+    frame_step: int = 1,
+    outline: np.ndarray | None = None,
+) -> np.ndarray:
+    """Put rows together to one labelled picture.
+
+    Args:
+        rows (dict[str, Row]): name and images of every row, see
+            :func:`prediction_rows`; all with the same number of images.
+        title (str): headline. Defaults to none.
+        frame_step (int): frames from one column to the next. Defaults to 1.
+        outline (np.ndarray, optional): bool, shape (t, H, W): an object to outline.
+
+    Returns:
+        np.ndarray: uint8, shape (height, width, 3), RGB.
+    """
+    count, height, width = next(iter(rows.values())).images.shape[:3]
+    gap = max(1, width // 24)
+    tile = 0.95  # inches
+    left, right, top, bottom = 1.3, 0.75, 0.75, 0.1
+    row_height = tile * height / width + 0.1
+    size = (left + count * tile + right, top + len(rows) * row_height + bottom)
+    figure = Figure(figsize=size, dpi=110, facecolor='white')
+    canvas = FigureCanvasAgg(figure)
+    inch = np.array([size[0], size[1], size[0], size[1]])
+    for number, (name, row) in enumerate(rows.items()):
+        y = size[1] - top - (number + 1) * row_height + 0.05
+        box = np.array([left, y, count * tile, row_height - 0.1])
+        axes = figure.add_axes(tuple(box / inch))
+        strip = _strip(row.images, gap, 255)
+        # Pixels of small videos stay squares; large ones are smoothed when shrunk.
+        small = width < tile * figure.dpi
+        axes.imshow(strip, interpolation='nearest' if small else 'auto', aspect='auto')
+        axes.set_axis_off()
+        axes.text(
+            -0.1 / (count * tile),
+            0.5,
+            LABELS.get(name, name),
+            transform=axes.transAxes,
+            ha='right',
+            va='center',
+        )
+        if number == 0:
+            for column in range(count):
+                x = column * (width + gap) + (width - 1) / 2
+                heading = f'frame {column * frame_step}'
+                axes.text(x, -0.08 * height, heading, ha='center')
+        if row.colours is not None:
+            box = np.array([left + count * tile + 0.1, y, 0.12, row_height - 0.1])
+            bar = figure.add_axes(tuple(box / inch))
+            figure.colorbar(row.colours, cax=bar).ax.tick_params(labelsize=8)
+        if row.outlined and outline is not None and outline.any():
+            ring = _strip(outline[..., None].astype(float), gap, 0)[..., 0]
+            axes.contour(ring, [0.5], colors=OUTLINE, linewidths=1.1)
+    figure.text(left / size[0], 1 - 0.3 / size[1], title, fontsize=12, weight='bold')
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _strip(images: np.ndarray, gap: int, fill: float) -> np.ndarray:
+    """Place images side by side, (t, H, W, C) -> (H, t * (W + gap) - gap, C)."""
+    padding = [(0, 0), (0, 0), (0, gap), (0, 0)]
+    padded = np.pad(images, padding, constant_values=fill)
+    return np.concatenate(list(padded), axis=1)[:, :-gap]
+
+
+def draw_prediction(
+    model: MAERecognizer, clip: Tensor, sample: ActionDataSample, name: str = ''
+) -> np.ndarray:
+    """Draw what a model predicted for a clip.
+
+    Args:
+        model (MAERecognizer): gives the sizes of a token and the kind of target.
+        clip (Tensor): pixels, shape (C, T, H, W), uint8.
+        sample (ActionDataSample): its prediction; an ``object_mask`` in it is outlined.
+        name (str): for the headline. Defaults to none.
+
+    Returns:
+        np.ndarray: uint8, shape (height, width, 3), RGB.
+    """
+    sample = sample.cpu()
+    sizes = model.backbone.patch_size, model.backbone.tubelet_size
+    rows = prediction_rows(
+        clip.float() / 255, sample, *sizes, norm_pix=model.criterion.norm_pix
+    )
+    title = (
+        f'{name}   {sample.mask.float().mean():.0%} masked, '
+        f'error {sample.token_error[sample.mask].mean():.3f}'
+    )
+    outline = None
+    if 'object_mask' in sample:
+        outline = np.asarray(sample.object_mask)[:: sizes[1]]
+    return assemble(rows, title.strip(), sizes[1], outline)
+
+
+def load_model(cfg: Config, checkpoint: str) -> MAERecognizer:
+    """Build the model of a config and load all of its weights.
+
+    Args:
+        cfg (Config): a pre-training config.
+        checkpoint (str): file of that config's training.
+
+    Returns:
+        MAERecognizer: in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: if the checkpoint is not one of this model.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmaction'))
+    model = MODELS.build(cfg.model)
+    if not isinstance(model, MAERecognizer):
+        raise ValueError(
+            'expected the config of a MAERecognizer (pre-training), got '
+            f'{type(model).__name__}'
+        )
+    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    load_exactly(model, content.get('state_dict', content), checkpoint)
+    return model.eval()
+
+
+def load_exactly(model: nn.Module, state_dict: dict[str, Tensor], name: str) -> None:
+    """Load weights that must fit the model to the last key and shape.
+
+    Args:
+        model (nn.Module): what to load into.
+        state_dict (dict[str, Tensor]): weights.
+        name (str): where they come from, for the message.
+
+    Raises:
+        ValueError: if a key is missing or unexpected, or a shape differs.
+    """
+    wanted = model.state_dict()
+    problems = {
+        'missing': sorted(wanted.keys() - state_dict.keys()),
+        'unexpected': sorted(state_dict.keys() - wanted.keys()),
+        'of another shape': [
+            f'{key} {tuple(state_dict[key].shape)} (wanted: {tuple(value.shape)})'
+            for key, value in wanted.items()
+            if key in state_dict and state_dict[key].shape != value.shape
+        ],
+    }
+    if any(problems.values()):
+        text = '; '.join(
+            f'{len(keys)} {kind}: {", ".join(keys[:3])}{", ..." * (len(keys) > 3)}'
+            for kind, keys in problems.items()
+            if keys
+        )
+        raise ValueError(
+            f'{name} is not a checkpoint of this {type(model).__name__}: weights '
+            f'{text}. Use the config it was trained with.'
+        )
+    model.load_state_dict(state_dict)
+
+
+class Clip(NamedTuple):
+    """A clip to look at.
+
+    Attributes:
+        name (str): of its video.
+        packed (dict): what a pipeline packed: ``inputs``, uint8 (clips, C, T, H, W),
+            and ``data_samples``.
+    """
+
+    name: str
+    packed: dict[str, Any]
+
+
+def dataset_clips(cfg: Config, split: str, num: int, seed: int) -> list[Clip]:
+    """Take some clips of a config's data set, by its own pipeline.
+
+    Args:
+        cfg (Config): has ``<split>_dataloader``.
+        split (str): ``'train'``, ``'val'`` or ``'test'``.
+        num (int): how many; at most all.
+        seed (int): of the choice.
+
+    Returns:
+        list[Clip]: in the order of the data set.
+
+    Raises:
+        ValueError: if the config has no such data set.
+    """
+    loader = cfg.get(f'{split}_dataloader')
+    if loader is None:
+        raise ValueError(
+            f'the config has no {split}_dataloader: choose another --split or --video'
+        )
+    dataset = DATASETS.build(loader.dataset)
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(dataset), min(num, len(dataset)), replace=False)
+    return [
+        Clip(
+            '/'.join(Path(dataset.get_data_info(int(i))['filename']).parts[-2:]),
+            dataset[int(i)],
+        )
+        for i in sorted(chosen)
+    ]
+
+
+def video_clips(
+    model: MAERecognizer, files: list[str], frame_interval: int = 1
+) -> list[Clip]:
+    """Take the clip in the middle of video files, cut to the size of a model.
+
+    Args:
+        model (MAERecognizer): decides size and length.
+        files (list[str]): videos of any size.
+        frame_interval (int): frames from one frame of the clip to the next.
+
+    Returns:
+        list[Clip]: one a file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    encoder = model.backbone
+    size = encoder.token_grid[1] * encoder.patch_size
+    pipeline = Compose(
+        [
+            dict(type='DecordInit'),
+            dict(
+                type='SampleFrames',
+                clip_len=encoder.token_grid[0] * encoder.tubelet_size,
+                frame_interval=frame_interval,
+                test_mode=True,
+            ),
+            dict(type='DecordDecode'),
+            dict(type='Resize', scale=(-1, size)),
+            dict(type='CenterCrop', crop_size=size),
+            dict(type='FormatShape', input_format='NCTHW'),
+            dict(type='PackActionInputs'),
+        ]
+    )
+    missing = [file for file in files if not Path(file).is_file()]
+    if missing:
+        raise FileNotFoundError(f'no such video: {", ".join(missing)}')
+    return [
+        Clip(Path(f).name, pipeline(dict(filename=f, start_index=0, modality='RGB')))
+        for f in files
+    ]
+
+
+@torch.no_grad()
+def draw_clip(model: MAERecognizer, clip: Clip) -> np.ndarray:
+    """Run a model on a clip and draw the outcome.
+
+    Args:
+        model (MAERecognizer): in evaluation mode.
+        clip (Clip): from :func:`dataset_clips` or :func:`video_clips`; if there are
+            several clips of the video in it, the first is drawn.
+
+    Returns:
+        np.ndarray: uint8, shape (height, width, 3), RGB.
+    """
+    sample = model.val_step(pseudo_collate([clip.packed]))[0]
+    return draw_prediction(model, clip.packed['inputs'][0], sample, clip.name)
