@@ -34,9 +34,7 @@ class AtomicLocalBackend(LocalBackend):
         finally:
             part.unlink(missing_ok=True)
 
-    def put_text(
-        self, obj: str, filepath: str | Path, encoding: str = 'utf-8'
-    ) -> None:
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write a text file; arguments as in :meth:`put`."""
         self.put(obj.encode(encoding), filepath)
 

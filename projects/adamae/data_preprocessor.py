@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
@@ -73,7 +72,7 @@ class AdaMAEDataPreprocessor(ActionDataPreprocessor):
         batch, data_samples = super().preprocess(inputs, data_samples, training)
         clips = batch.shape[1]
         if data_samples is not None and clips > 1:
-            data_samples = [copy.copy(s) for s in data_samples for _ in range(clips)]
+            data_samples = [s.new() for s in data_samples for _ in range(clips)]
         return batch.flatten(0, 1), data_samples
 
     def denormalise(self, patches: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
-from mmengine.model import BaseModule
 from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .tokens import gather_tokens

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from projects.adamae.hooks import FiniteCheckHook
+
+
+class Runner:
+    iter = 41
+
+
+@pytest.mark.parametrize(
+    'bad, cause',
+    [
+        ({'loss_reconstruction': float('nan')}, 'the loss became'),
+        (
+            {'sampler_entropy': float('nan'), 'loss_sampling': float('inf')},
+            "the token sampler's logits became",
+        ),
+        (
+            {'sampler_entropy': float('nan'), 'loss_reconstruction': float('nan')},
+            'logits and the reconstruction',
+        ),
+    ],
+)
+def test_names_iteration_and_cause(bad, cause):
+    good = dict(loss_reconstruction=1.0, loss_sampling=1e-3, sampler_entropy=0.9)
+    hook = FiniteCheckHook()
+    outputs = {k: torch.tensor(v) for k, v in good.items()}
+    hook.after_train_iter(Runner, 0, outputs=outputs)
+    outputs.update({k: torch.tensor(v) for k, v in bad.items()})
+    with pytest.raises(FloatingPointError, match=f'iteration 42: .*{cause}'):
+        hook.after_train_iter(Runner, 0, outputs=outputs)

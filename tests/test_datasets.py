@@ -1,0 +1,42 @@
+import pytest
+from conftest import write_videos
+
+from projects.adamae import VideoFolderDataset
+
+PIPELINE = [
+    dict(type='DecordInit'),
+    dict(type='SampleFrames', clip_len=4, frame_interval=1, num_clips=1),
+    dict(type='DecordDecode'),
+]
+
+
+def make(folder, **kwargs):
+    return VideoFolderDataset(dict(video=str(folder)), PIPELINE, **kwargs)
+
+
+def test_finds_videos_at_any_depth_and_follows_links(tmp_path):
+    write_videos(tmp_path / 'elsewhere', count=2)
+    write_videos(tmp_path / 'clips/a/b', count=2)
+    (tmp_path / 'clips/a/notes.txt').write_text('no video')
+    (tmp_path / 'clips/linked').symlink_to(tmp_path / 'elsewhere')
+    dataset = make(tmp_path / 'clips')
+    assert len(dataset) == 4
+    sample = dataset[0]
+    assert len(sample['imgs']) == 4 and sample['label'] == -1
+
+
+def test_folder_that_is_missing_or_empty(tmp_path):
+    with pytest.raises(FileNotFoundError, match='found none at .*/nowhere'):
+        make(tmp_path / 'nowhere')
+    with pytest.raises(FileNotFoundError, match='holds no video'):
+        make(tmp_path)
+
+
+def test_a_file_cut_in_half_is_replaced_in_training_and_named_in_testing(tmp_path):
+    write_videos(tmp_path, count=3)
+    whole = (tmp_path / '1.mp4').read_bytes()
+    (tmp_path / '1.mp4').write_bytes(whole[: len(whole) // 2])
+    sample = make(tmp_path)[1]
+    assert len(sample['imgs']) == 4 and not sample['filename'].endswith('1.mp4')
+    with pytest.raises(RuntimeError, match=r'1\.mp4: cannot be read'):
+        make(tmp_path, test_mode=True)[1]
