@@ -1,5 +1,8 @@
-# Videos of tools/make_motion_dataset.py: 32 x 32 pixels, the label is the motion.
-data_root = 'data/motion/'
+# Videos of tools/make_motion_dataset.py (32 x 32 pixels, the label is the motion), in
+# data/motion or where the environment variable MOTION_DATA says.
+_base_ = '../_base_/default_runtime.py'
+
+data_root = '{{$MOTION_DATA:data/motion}}/'
 mask_root = data_root + 'object_masks'
 video_root = data_root + 'videos'
 
@@ -26,6 +29,6 @@ val_dataloader = dict(
     ),
 )
 default_hooks = dict(
-    logger=dict(interval=25), checkpoint=dict(interval=5, max_keep_ckpts=2)
+    logger=dict(interval=25), checkpoint=dict(interval=1, max_keep_ckpts=2)
 )
 log_processor = dict(window_size=25)

@@ -1,5 +1,5 @@
 # Fine-tune the encoder of motion_pretrain.py to name the direction of motion.
-_base_ = ['../_base_/default_runtime.py', 'motion_dataset.py']
+_base_ = 'motion_base.py'
 
 num_classes = 8
 model = dict(
@@ -52,7 +52,7 @@ test_pipeline = [
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]
-train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=32, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=25, dataset=dict(pipeline=val_pipeline))
 test_dataloader = dict(
     batch_size=5,
@@ -71,8 +71,8 @@ test_evaluator = dict(type='AccMetric')
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
-max_epochs = 20
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
+max_epochs = 12  # of 50 steps
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=3)
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='LearningRateDecayOptimizerConstructor',

@@ -2,8 +2,7 @@
 _base_ = [
     '../_base_/models/adamae_vitb.py',
     '../_base_/schedules/pretrain_800e.py',
-    '../_base_/default_runtime.py',
-    'motion_dataset.py',
+    'motion_base.py',
 ]
 
 model = dict(
@@ -37,23 +36,23 @@ val_dataloader = dict(batch_size=25, dataset=dict(pipeline=val_pipeline))
 val_evaluator = dict(type='MaskingMetric', patch_size=8, tubelet_size=2)
 val_cfg = dict(type='ValLoop')
 
-max_epochs = 30
-train_cfg = dict(max_epochs=max_epochs, val_interval=5)
+max_epochs = 7  # of 200 steps
+train_cfg = dict(max_epochs=max_epochs, val_interval=1)
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(
         type='LinearLR',
         start_factor=0.01,
         by_epoch=True,
-        end=2,
+        end=1,
         convert_to_iter_based=True,
     ),
     dict(
         type='CosineAnnealingLR',
         eta_min_ratio=0.05,
-        T_max=max_epochs - 2,
+        T_max=max_epochs - 1,
         by_epoch=True,
-        begin=2,
+        begin=1,
         end=max_epochs,
         convert_to_iter_based=True,
     ),

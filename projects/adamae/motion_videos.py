@@ -27,6 +27,8 @@ from mmengine.utils import track_parallel_progress, track_progress
 VERSION = 1
 #: Constant quality: near-lossless, so that textures survive and no noise comes in.
 CRF = 8
+#: Widths at which decord 0.6.0 fails ("The size must exactly match").
+UNREADABLE = (16, 24, 48, 72)
 SPLITS = ('train', 'val')
 DESCRIPTION = 'dataset.json'
 UNFINISHED = 'dataset.json.partial'
@@ -37,9 +39,9 @@ class MotionSpec:
     """Everything that decides what is in a data set.
 
     Args:
-        num_train (int): training videos. Defaults to 400.
-        num_val (int): held-back videos. Defaults to 100.
-        size (int): height and width in pixels. Defaults to 32.
+        num_train (int): training videos. Defaults to 1600.
+        num_val (int): held-back videos. Defaults to 200.
+        size (int): height and width in pixels, even. Defaults to 32.
         num_frames (int): frames of a video. Defaults to 32.
         num_classes (int): K; class k moves at the angle ``2 * pi * k / K``, clockwise
             from the right. Defaults to 8.
@@ -54,8 +56,8 @@ class MotionSpec:
         ValueError: if a number is out of range.
     """
 
-    num_train: int = 400
-    num_val: int = 100
+    num_train: int = 1600
+    num_val: int = 200
     size: int = 32
     num_frames: int = 32
     num_classes: int = 8
@@ -66,7 +68,11 @@ class MotionSpec:
 
     def __post_init__(self) -> None:
         size = self.size
-        self._check('size', size >= 16 and size % 2 == 0, 'an even number from 16 up')
+        good = size >= 16 and size % 2 == 0 and size not in UNREADABLE
+        expected = (
+            'an even number above 16, and not 24, 48 or 72: decord fails at these'
+        )
+        self._check('size', good, expected)
         if not any(self.object_size):
             object.__setattr__(self, 'object_size', (size // 4, size * 3 // 8))
         if not any(self.speed):

@@ -32,11 +32,13 @@ class Row(NamedTuple):
 
     Attributes:
         images (np.ndarray): uint8, shape (t, H, W, 3), RGB, an image a time step.
+        note (str): stands below the name of the row.
         colours (ScalarMappable, optional): what the colours mean, for a colour bar.
         outlined (bool): whether the object may be outlined on it.
     """
 
     images: np.ndarray
+    note: str = ''
     colours: ScalarMappable | None = None
     outlined: bool = False
 
@@ -125,20 +127,27 @@ def prediction_rows(
     rebuilt = rebuilt[:, ::tubelet_size].permute(1, 2, 3, 0).numpy()
     # A few hopeless tokens must not turn all others black.
     errors = _colours('magma', error[mask].quantile(0.98))
-    error_images = errors.to_rgba(painted(error))[..., :3]
+    error_images = _paint(errors, painted(error))
 
     rows = {
         'video': Row(_uint8(video)),
         'masked input': Row(_uint8(np.where(hidden, GREY, video))),
-        'prediction': Row(_uint8(rebuilt)),
-        'error': Row(_uint8(np.where(hidden, error_images, GREY)), errors, True),
+        # Even a model that knows nothing looks good with the true means put back.
+        'prediction': Row(_uint8(rebuilt), '(true mean, std)' * norm_pix),
+        'error': Row(
+            _uint8(np.where(hidden, error_images, GREY)),
+            '(grey: visible)',
+            errors,
+            True,
+        ),
     }
     if 'probs' in sample:
         relative = sample.probs.float() * len(mask)
         probs = _colours('viridis', relative.max())
-        images = probs.to_rgba(painted(relative))[..., :3]
-        rows['probability'] = Row(_uint8(images), probs, True)
-    rows['mask'] = Row(_uint8(np.where(hidden, DARK, LIGHT)), outlined=True)
+        images = _paint(probs, painted(relative))
+        rows['probability'] = Row(_uint8(images), '(1: uniform)', probs, True)
+    images = np.where(hidden, DARK, LIGHT)
+    rows['mask'] = Row(_uint8(images), '(light: visible)', outlined=True)
     return rows
 
 
@@ -147,16 +156,13 @@ def _colours(cmap: str, top: Tensor) -> ScalarMappable:
     return ScalarMappable(norm, mpl.colormaps[cmap])
 
 
+def _paint(colours: ScalarMappable, values: np.ndarray) -> np.ndarray:
+    # to_rgba would take three time steps for an image.
+    return colours.cmap(colours.norm(values))[..., :3]
+
+
 def _uint8(images: np.ndarray) -> np.ndarray:
     return np.rint(images.clip(0, 1) * 255).astype(np.uint8)
-
-
-#: What stands at the left of a row.
-LABELS = {
-    'error': 'error\n(grey: visible)',
-    'probability': 'probability\n(1: uniform)',
-    'mask': 'mask\n(light: visible)',
-}
 
 
 def assemble(
@@ -180,7 +186,7 @@ def assemble(
     count, height, width = next(iter(rows.values())).images.shape[:3]
     gap = max(1, width // 24)
     tile = 0.95  # inches
-    left, right, top, bottom = 1.3, 0.75, 0.75, 0.1
+    left, right, top, bottom = 1.5, 0.75, 0.68, 0.1
     row_height = tile * height / width + 0.1
     size = (left + count * tile + right, top + len(rows) * row_height + bottom)
     figure = Figure(figsize=size, dpi=110, facecolor='white')
@@ -198,7 +204,7 @@ def assemble(
         axes.text(
             -0.1 / (count * tile),
             0.5,
-            LABELS.get(name, name),
+            f'{name}\n{row.note}'.strip(),
             transform=axes.transAxes,
             ha='right',
             va='center',
@@ -319,7 +325,7 @@ class Clip(NamedTuple):
     """A clip to look at.
 
     Attributes:
-        name (str): of its video.
+        name (str): of its video: folder and file.
         packed (dict): what a pipeline packed: ``inputs``, uint8 (clips, C, T, H, W),
             and ``data_samples``.
     """
@@ -352,12 +358,13 @@ def dataset_clips(cfg: Config, split: str, num: int, seed: int) -> list[Clip]:
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(dataset), min(num, len(dataset)), replace=False)
     return [
-        Clip(
-            '/'.join(Path(dataset.get_data_info(int(i))['filename']).parts[-2:]),
-            dataset[int(i)],
-        )
-        for i in sorted(chosen)
+        Clip(_short(dataset.get_data_info(i)['filename']), dataset[i])
+        for i in sorted(chosen.tolist())
     ]
+
+
+def _short(filename: str) -> str:
+    return '/'.join(Path(filename).parts[-2:])
 
 
 def video_clips(
@@ -398,7 +405,7 @@ def video_clips(
     if missing:
         raise FileNotFoundError(f'no such video: {", ".join(missing)}')
     return [
-        Clip(Path(f).name, pipeline(dict(filename=f, start_index=0, modality='RGB')))
+        Clip(_short(f), pipeline(dict(filename=f, start_index=0, modality='RGB')))
         for f in files
     ]
 

@@ -1,0 +1,72 @@
+"""Draw what a pre-trained model sees, predicts and looks at, as PNG files."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.device import get_device
+from mmengine.runner import set_random_seed
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from projects.adamae import launch, visualisation  # noqa: E402
+
+
+def parse_args(argv: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config of the pre-training')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        '--out', metavar='DIR', help="folder (default: pictures in the config's own)"
+    )
+    parser.add_argument('--split', default='val', choices=('train', 'val'))
+    parser.add_argument(
+        '--num', type=int, default=4, help='videos of the split (default: 4)'
+    )
+    parser.add_argument(
+        '--video',
+        nargs='+',
+        metavar='FILE',
+        help='draw these instead: middle of video and frame, at the size of the model',
+    )
+    parser.add_argument(
+        '--frame-interval', type=int, default=1, help='in --video (default: 1)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of videos and masks')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=launch.CfgOptions,
+        default={},
+        metavar='KEY=VALUE',
+        help='override settings of the config',
+    )
+    parser.set_defaults(work_dir=None, launcher='none')  # for launch.load_config
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+        cfg = launch.load_config(args)
+        model = visualisation.load_model(cfg, args.checkpoint).to(get_device())
+        set_random_seed(args.seed)
+        if args.video:
+            clips = visualisation.video_clips(model, args.video, args.frame_interval)
+        else:
+            launch.check_data(cfg, (args.split,))
+            clips = visualisation.dataset_clips(cfg, args.split, args.num, args.seed)
+    out = Path(args.out or Path(cfg.work_dir) / 'pictures')
+    out.mkdir(parents=True, exist_ok=True)
+    for clip in clips:
+        path = out / f'{clip.name.replace("/", "_").replace(".", "_")}.png'
+        Image.fromarray(visualisation.draw_clip(model, clip)).save(path)
+        print(path)
+
+
+if __name__ == '__main__':
+    main()
