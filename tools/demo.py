@@ -21,7 +21,7 @@ PRETRAIN = 'configs/demo/motion_pretrain.py'
 FINETUNE = 'configs/demo/motion_finetune.py'
 CLASSES = 8
 # Lines of a log that a person wants to see; the rest is in the log file.
-SHOWN = re.compile(r'Epoch\(.*|[Ee]rror: .*|[\w/.]+: (?:wrote|reus).*')
+SHOWN = re.compile(r'Epoch\(.*|[Ee]rror: .*|[\w/.]+: (?:wrote|complete).*')
 NOISE = re.compile(r' (base_lr|lr|time|data_time|loss_\w+|memory): \S+')
 
 

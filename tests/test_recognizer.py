@@ -1,0 +1,111 @@
+import pytest
+import torch
+from conftest import tiny_model_cfg
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from torch._subclasses import FakeTensorMode
+from torch.testing import assert_close
+
+from projects.adamae.tokens import patchify
+
+SAMPLERS = [
+    dict(type='AdaptiveSamplerHead', mask_ratio=0.75, num_heads=2),
+    dict(type='RandomSamplerHead', mask_ratio=0.75),
+]
+
+
+def build(sampler=None, **parts):
+    model = MODELS.build(tiny_model_cfg(sampler, **parts))
+    model.init_weights()
+    return model
+
+
+@pytest.mark.parametrize('sampler', SAMPLERS)
+def test_training_step_waits_for_no_value(sampler):
+    """Tensors without values: reading one, or a shape that depends on it, raises."""
+    model = build(sampler)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        losses = model(torch.randn(3, 3, 8, 16, 16), None, 'loss')
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
+
+
+@pytest.mark.parametrize('sampler', SAMPLERS)
+def test_predictions_are_in_token_order(sampler):
+    model = build(sampler).eval()
+    clips = torch.randn(2, 3, 8, 16, 16)
+    with torch.no_grad():
+        samples = model(clips, [ActionDataSample() for _ in clips], 'predict')
+        pixels = model.pixels(clips)
+    target = model.criterion.target(pixels)
+    for i, sample in enumerate(samples):
+        assert sample.mask.shape == sample.token_error.shape == (16,)
+        assert ('probs' in sample) == (sampler['type'] == 'AdaptiveSamplerHead')
+        assert sample.mask.sum() == 12
+        assert_close(sample.pred[~sample.mask], target[i, ~sample.mask])
+        error = (sample.pred - target[i]).square().mean(-1)
+        assert_close(sample.token_error, error)
+
+
+def test_pixels_are_those_of_the_clip():
+    model = build()
+    clips = torch.rand(2, 3, 8, 16, 16)
+    preprocessor = model.data_preprocessor
+    normal = (clips * 255 - preprocessor.mean) / preprocessor.std
+    ids = torch.tensor([[1, 5], [0, 15]])
+    expected = patchify(clips, 8, 2)[torch.tensor([[0], [1]]), ids]
+    assert_close(model.pixels(normal, ids), expected)
+
+
+def test_features():
+    """Mode "tensor": all tokens, or the visible ones of a forced mask."""
+    model = build().eval()
+    clips = torch.randn(2, 3, 8, 16, 16)
+    mask = torch.ones(2, 16, dtype=torch.bool)
+    mask[:, ::4] = False
+    assert model(clips).shape == (2, 16, 16)
+    tokens = model.backbone.embed(clips)
+    visible = torch.tensor([[0, 4, 8, 12]]).expand(2, -1)
+    assert_close(model(clips, mask=mask), model.backbone.encode(tokens, visible))
+
+
+def test_no_gradient_where_there_should_be_none():
+    """The sampler learns nothing from L_R, encoder and decoder nothing from L_S."""
+    model = build()
+    clips = torch.randn(2, 3, 8, 16, 16)
+    losses = model(clips, None, 'loss')
+    losses['loss_reconstruction'].backward(retain_graph=True)
+    assert all(p.grad is None for p in model.sampler.parameters())
+    model.zero_grad()
+    losses['loss_sampling'].backward()
+    touched = {n for n, p in model.named_parameters() if p.grad is not None}
+    assert all(n.startswith(('sampler.', 'backbone.patch_embed.')) for n in touched)
+
+
+def test_sizes_are_written_once():
+    model = build()
+    assert model.sampler.grid_size == (4, 2, 2)
+    assert model.decoder.head.out_features == 2 * 8 * 8 * 3
+    assert model.decoder.embed.in_features == model.backbone.embed_dims
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_autocast(dtype):
+    model = build()
+    with torch.autocast('cpu', dtype=dtype):
+        losses = model(torch.randn(2, 3, 8, 16, 16), None, 'loss')
+    assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
+
+
+def test_activation_checkpointing_changes_nothing():
+    gradients = []
+    for with_cp in (False, True):
+        part = dict(with_cp=with_cp)
+        sampler = dict(SAMPLERS[0], **part)
+        torch.manual_seed(0)
+        model = build(sampler, backbone=part, decoder=part).train()
+        torch.manual_seed(1)
+        losses = model(torch.randn(2, 3, 8, 16, 16), None, 'loss')
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        assert_close(a, b)
