@@ -14,7 +14,7 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from torch.testing import assert_close
 
-from projects.adamae.checkpoint import rename_released
+from projects.adamae.checkpoints import to_ours
 
 CLOSE = dict(rtol=1e-5, atol=1e-7)
 # softmax does not notice these two biases: their gradients are rounding noise.
@@ -29,7 +29,7 @@ def golden():
 
 def tensors(golden, prefix):
     """Weights (``w/``) or gradients (``g/``) under our names."""
-    return rename_released(
+    return to_ours(
         {k[2:]: torch.from_numpy(v) for k, v in golden.items() if k.startswith(prefix)}
     )
 

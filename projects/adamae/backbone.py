@@ -9,6 +9,7 @@ from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.registry import MODELS
 from torch import Tensor
 
+from .checkpoints import load_pretrained
 from .tokens import gather_tokens
 from .transformer import BlockStack, TransformerBlock
 
@@ -105,6 +106,21 @@ class MaskedVisionTransformer(VisionTransformer):
             ],
             with_cp=with_cp,
         )
+
+    def init_weights(self) -> None:
+        """Initialise; a ``Pretrained`` checkpoint must fit to the last weight.
+
+        MMEngine's own initialiser leaves what does not fit at random.
+
+        Raises:
+            CheckpointMismatch: if it does not, see ``load_pretrained``.
+        """
+        cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
+        pretrained = [c for c in cfgs if c and c['type'] == 'Pretrained']
+        self.init_cfg = [c for c in cfgs if c and c not in pretrained]
+        super().init_weights()
+        for cfg in pretrained:
+            load_pretrained(self, cfg['checkpoint'], cfg.get('prefix'))
 
     def embed(self, x: Tensor) -> Tensor:
         """Cut a clip into tokens (AdaMAE, sec. 3.1), without positions.

@@ -1,5 +1,6 @@
 """Hooks: what happens around training steps."""
 
+from .checkpoint_check_hook import CheckpointCheckHook
 from .finite_check_hook import FiniteCheckHook
 
-__all__ = ['FiniteCheckHook']
+__all__ = ['CheckpointCheckHook', 'FiniteCheckHook']

@@ -51,10 +51,10 @@ class FiniteCheckHook(Hook):
                 cause += ' and the reconstruction (so most likely their common input)'
         else:
             cause = 'the loss'
+        numbers = ', '.join(f'{name}={value}' for name, value in bad.items())
         raise FloatingPointError(
-            f'iteration {runner.iter + 1}: {cause} became non-finite '
-            f'({", ".join(f"{k}={v}" for k, v in bad.items())}). Nothing was saved from '
-            'this step on. Resume from the last checkpoint with a lower learning rate, '
-            'with gradient clipping (optim_wrapper.clip_grad.max_norm=1.0), or with '
-            'dtype=bfloat16 instead of float16'
+            f'iteration {runner.iter + 1}: {cause} became non-finite ({numbers}). '
+            'Nothing was saved since then. Resume from the last checkpoint with a lower '
+            'learning rate, with gradient clipping (optim_wrapper.clip_grad.max_norm='
+            '1.0), or with dtype=bfloat16 instead of float16'
         )

@@ -1,0 +1,324 @@
+"""What a checkpoint says about its model: by shapes, and by what lies beside them.
+
+An architecture is a flat dict in the language of our configs, for example
+``{'backbone.embed_dims': 768, 'backbone.num_heads': 12, 'cls_head.num_classes': 400}``.
+What a checkpoint does not say is not in it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Mapping
+from math import isqrt, prod
+from typing import Any
+
+from torch import Tensor
+
+Architecture = dict[str, Any]
+Grid = tuple[int, int, int]
+
+#: Our setting and that of ``VideoMAEConfig`` in transformers.
+TRANSFORMERS_CONFIG = {
+    'backbone.img_size': 'image_size',
+    'backbone.patch_size': 'patch_size',
+    'backbone.in_channels': 'num_channels',
+    'backbone.num_frames': 'num_frames',
+    'backbone.tubelet_size': 'tubelet_size',
+    'backbone.embed_dims': 'hidden_size',
+    'backbone.depth': 'num_hidden_layers',
+    'backbone.num_heads': 'num_attention_heads',
+    'backbone.qkv_bias': 'qv_bias',
+    'decoder.embed_dims': 'decoder_hidden_size',
+    'decoder.depth': 'decoder_num_hidden_layers',
+    'decoder.num_heads': 'decoder_num_attention_heads',
+}
+#: Our setting and the authors' command line argument.
+RELEASED_ARGS = {
+    'backbone.img_size': 'input_size',
+    'backbone.num_frames': 'num_frames',
+}
+# What weights do not tell, and what is taken where a config does not either.
+_DEFAULTS = {
+    'backbone.img_size': 224,
+    'backbone.num_frames': 16,
+    'backbone.num_heads': 12,
+    'backbone.norm_cfg': {'type': 'LN', 'eps': 1e-6},
+    'decoder.num_heads': 6,
+}
+SAYABLE = tuple(_DEFAULTS)
+# Attention heads of the published models by their width, decoders included.
+_HEADS = {192: 3, 384: 6, 512: 8, 640: 8, 768: 12, 1024: 16, 1280: 16}
+_NAMES = {
+    (384, 12): 'ViT-S',
+    (768, 12): 'ViT-B',
+    (1024, 24): 'ViT-L',
+    (1280, 32): 'ViT-H',
+}
+
+
+def said_by_config(text: str) -> Architecture:
+    """Read the model of a config's text, without running it.
+
+    Args:
+        text (str): what MMEngine stores in a checkpoint as ``meta['cfg']``.
+
+    Returns:
+        Architecture: what weights do not tell; empty if there is no backbone in it.
+    """
+    try:
+        body = ast.parse(text).body
+    except SyntaxError:
+        return {}
+    model = {}
+    for node in body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'model':
+            model = _literal(node.value)
+    if not isinstance(model, dict) or 'backbone' not in model:
+        return {}
+    said = {}
+    for key, default in _DEFAULTS.items():
+        part, name = key.split('.')
+        if isinstance(model.get(part), dict):
+            said[key] = model[part].get(name, default)
+    return said
+
+
+def _literal(node: ast.expr) -> Any:
+    """Evaluate numbers, texts and (nested) dicts; anything else is None."""
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Call(func=ast.Name(id='dict'), args=[], keywords=pairs):
+            return {pair.arg: _literal(pair.value) for pair in pairs}
+        case ast.Dict(keys=keys, values=values):
+            names = [
+                key.value if isinstance(key, ast.Constant) else None for key in keys
+            ]
+            return dict(zip(names, map(_literal, values), strict=True))
+    return None
+
+
+def describe(weights: Mapping[str, Tensor], said: Architecture) -> Architecture:
+    """Tell the architecture of weights.
+
+    Args:
+        weights (Mapping[str, Tensor]): under our names.
+        said (Architecture): what the file says beside them.
+
+    Returns:
+        Architecture: what the shapes say, and of ``said`` what concerns parts that
+        the file holds.
+
+    Raises:
+        ValueError: if the two do not agree on the number of tokens.
+    """
+    kernel = weights['backbone.patch_embed.projection.weight']
+    width, channels, tubelet, patch, _ = kernel.shape
+    arch = {
+        'backbone.patch_size': patch,
+        'backbone.in_channels': channels,
+        'backbone.tubelet_size': tubelet,
+        **_stack('backbone', width, weights),
+    }
+    if 'decoder.embed.weight' in weights:
+        arch |= _stack('decoder', weights['decoder.embed.weight'].shape[0], weights)
+    if 'cls_head.fc_cls.weight' in weights:
+        arch['cls_head.num_classes'] = weights['cls_head.fc_cls.weight'].shape[0]
+    held = {key.split('.')[0] for key in arch}
+    arch = {k: v for k, v in said.items() if k.split('.')[0] in held} | arch
+    grid, positions = token_grid(arch), num_positions(weights)
+    if grid and positions and prod(grid) != positions:
+        raise ValueError(
+            f'expected positions for {by(grid)} tokens, as the file tells of '
+            f'{arch["backbone.num_frames"]} frames of {arch["backbone.img_size"]} '
+            f'pixels, got {positions}'
+        )
+    return arch
+
+
+def _stack(part: str, width: int, weights: Mapping[str, Tensor]) -> Architecture:
+    """Tell the sizes of a stack of transformer blocks."""
+    prefix = f'{part}.blocks.'
+    blocks = {n[len(prefix) :].split('.')[0] for n in weights if n.startswith(prefix)}
+    return {
+        f'{part}.embed_dims': width,
+        f'{part}.depth': len(blocks),
+        f'{part}.mlp_ratio': weights[f'{prefix}0.mlp.layers.0.0.weight'].shape[0]
+        / width,
+        f'{part}.qkv_bias': f'{prefix}0.attn.q_bias' in weights,
+    }
+
+
+def assume(weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
+    """Guess what a checkpoint does not say.
+
+    Args:
+        weights (Mapping[str, Tensor]): under our names.
+        arch (Architecture): what it says.
+
+    Returns:
+        Architecture: only what was guessed: the heads of published models of that
+        width, and clips of 16 frames if that fits the number of positions.
+    """
+    guess = {}
+    for part in ('backbone', 'decoder'):
+        heads = _HEADS.get(arch.get(f'{part}.embed_dims'))
+        if heads and f'{part}.num_heads' not in arch:
+            guess[f'{part}.num_heads'] = heads
+    positions = num_positions(weights)
+    if positions and token_grid(arch) is None:
+        steps = 16 // arch['backbone.tubelet_size']
+        side = isqrt(positions // steps)
+        if steps * side**2 == positions:
+            guess['backbone.num_frames'] = 16
+            guess['backbone.img_size'] = side * arch['backbone.patch_size']
+    return guess
+
+
+def num_positions(weights: Mapping[str, Tensor]) -> int | None:
+    """Count the places of the position tables.
+
+    Args:
+        weights (Mapping[str, Tensor]): under our names.
+
+    Returns:
+        int | None: N, or None if there is no table.
+    """
+    for name in ('backbone.pos_embed', 'sampler.pos_embed'):
+        if name in weights:
+            return weights[name].shape[1]
+    return None
+
+
+def token_grid(arch: Architecture) -> Grid | None:
+    """Tell the token grid.
+
+    Args:
+        arch (Architecture): of a checkpoint.
+
+    Returns:
+        tuple[int, int, int] | None: tokens along time, rows, columns; None if clip or
+        token size are not known.
+    """
+    try:
+        side = arch['backbone.img_size'] // arch['backbone.patch_size']
+        return arch['backbone.num_frames'] // arch['backbone.tubelet_size'], side, side
+    except KeyError:
+        return None
+
+
+def by(sizes: tuple[int, ...]) -> str:
+    """Write sizes as in 8x14x14."""
+    return 'x'.join(map(str, sizes))
+
+
+def summary(arch: Architecture) -> str:
+    """Describe an architecture to people.
+
+    Args:
+        arch (Architecture): of a checkpoint.
+
+    Returns:
+        str: one line.
+    """
+    a = arch.get
+    width, depth = a('backbone.embed_dims'), a('backbone.depth')
+    patch = a('backbone.patch_size')
+    heads = [f'{a("backbone.num_heads")} heads'] if 'backbone.num_heads' in arch else []
+    sizes = ', '.join([f'width {width}', f'depth {depth}', *heads])
+    words = [
+        f'{_NAMES.get((width, depth), "ViT")} ({sizes})',
+        f'tokens of {by((a("backbone.tubelet_size"), patch, patch))} pixels',
+    ]
+    if grid := token_grid(arch):
+        size = a('backbone.img_size')
+        words.append(
+            f'clips of {by((a("backbone.num_frames"), size, size))}, grid {by(grid)}'
+        )
+    if 'decoder.depth' in arch:
+        words.append(
+            f'decoder {a("decoder.embed_dims")} wide, {a("decoder.depth")} deep'
+        )
+    if 'cls_head.num_classes' in arch:
+        words.append(f'{a("cls_head.num_classes")} classes')
+    return ', '.join(words)
+
+
+def config_text(arch: Architecture) -> str:
+    """Write an architecture as MMEngine stores configs in checkpoints.
+
+    Args:
+        arch (Architecture): of a checkpoint.
+
+    Returns:
+        str: what :func:`said_by_config` reads.
+    """
+    model: dict[str, dict[str, Any]] = defaultdict(dict)
+    for key, value in arch.items():
+        part, name = key.split('.')
+        model[part][name] = value
+    return f'model = {dict(model)}\n'
+
+
+def said_by_transformers(config: Mapping[str, Any]) -> Architecture:
+    """Read a ``config.json`` of transformers.
+
+    Args:
+        config (Mapping[str, Any]): its content.
+
+    Returns:
+        Architecture: what weights do not tell.
+    """
+    said = {
+        ours: config[theirs]
+        for ours, theirs in TRANSFORMERS_CONFIG.items()
+        if ours in _DEFAULTS and theirs in config
+    }
+    eps = config.get('layer_norm_eps', 1e-12)
+    return said | {'backbone.norm_cfg': {'type': 'LN', 'eps': eps}}
+
+
+def transformers_config(weights: Mapping[str, Tensor], arch: Architecture) -> dict:
+    """Write a ``config.json`` for transformers.
+
+    Args:
+        weights (Mapping[str, Tensor]): under our names.
+        arch (Architecture): of these weights.
+
+    Returns:
+        dict: the content of the file.
+
+    Raises:
+        ValueError: if the architecture leaves out something that transformers needs.
+    """
+    held = {key.split('.')[0] for key in arch}
+    wanted = {k: v for k, v in TRANSFORMERS_CONFIG.items() if k.split('.')[0] in held}
+    unknown = [ours for ours in wanted if ours not in arch]
+    if unknown:
+        raise ValueError(
+            f'config.json needs {", ".join(unknown)}, which this checkpoint does not '
+            'tell; give them with --say, for example --say backbone.num_heads=12 '
+            'backbone.num_frames=16 backbone.img_size=224'
+        )
+    config = {theirs: arch[ours] for ours, theirs in wanted.items()}
+    for part, prefix in (('backbone', ''), ('decoder', 'decoder_')):
+        if part in held:
+            hidden = arch[f'{part}.embed_dims'] * arch[f'{part}.mlp_ratio']
+            config[f'{prefix}intermediate_size'] = round(hidden)
+    kind = (
+        'VideoMAEForPreTraining'
+        if 'decoder' in held
+        else 'VideoMAEForVideoClassification'
+    )
+    if 'cls_head' in held:
+        labels = range(arch['cls_head.num_classes'])
+        config['id2label'] = {str(i): f'LABEL_{i}' for i in labels}
+        config['label2id'] = {f'LABEL_{i}': i for i in labels}
+    return {
+        'architectures': [kind],
+        'model_type': 'videomae',
+        **config,
+        'layer_norm_eps': arch.get('backbone.norm_cfg', {}).get('eps', 1e-6),
+        'use_mean_pooling': 'backbone.fc_norm.weight' in weights,
+    }

@@ -1,0 +1,202 @@
+"""VideoMAE of ``transformers``, converted: the same numbers, and back bit for bit."""
+
+import os
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmaction.registry import MODELS
+from mmengine.registry import init_default_scope
+from torch.testing import assert_close
+
+from projects.adamae.checkpoints.convert import convert
+from projects.adamae.checkpoints.files import read_checkpoint
+from projects.adamae.checkpoints.formats import to_ours
+
+os.environ.setdefault('HF_HUB_OFFLINE', '1')
+transformers = pytest.importorskip('transformers')
+
+SIZES = {
+    'tiny': dict(image_size=32, num_frames=4, hidden_size=32, num_attention_heads=4),
+    'odd': dict(
+        image_size=48,
+        num_frames=6,
+        patch_size=8,
+        hidden_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=3,
+        intermediate_size=80,
+        decoder_hidden_size=24,
+        decoder_num_hidden_layers=1,
+        decoder_num_attention_heads=3,
+    ),
+}
+CLASSES = 7
+
+
+@pytest.fixture(params=SIZES)
+def settings(request):
+    init_default_scope('mmaction')
+    small = dict(
+        num_hidden_layers=2,
+        intermediate_size=64,
+        decoder_hidden_size=16,
+        decoder_num_hidden_layers=2,
+        decoder_num_attention_heads=2,
+        decoder_intermediate_size=40,
+    )
+    return {**small, 'layer_norm_eps': 1e-6, **SIZES[request.param]}
+
+
+def peer(kind, settings, **kwargs):
+    """A model of transformers with nothing at zero."""
+    torch.manual_seed(0)
+    config = transformers.VideoMAEConfig(
+        **settings, **kwargs, attn_implementation='eager'
+    )
+    model = getattr(transformers, kind)(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            torch.nn.init.normal_(module.weight, mean=1, std=0.1)
+            # Where transformers does not take layer_norm_eps it has 1e-5.
+            module.eps = settings['layer_norm_eps']
+    return model.eval()
+
+
+def build(settings, **parts):
+    """Our model of the same sizes."""
+    s = settings
+    backbone = dict(
+        type='MaskedVisionTransformer',
+        img_size=s['image_size'],
+        patch_size=s.get('patch_size', 16),
+        num_frames=s['num_frames'],
+        embed_dims=s['hidden_size'],
+        depth=s['num_hidden_layers'],
+        num_heads=s['num_attention_heads'],
+        mlp_ratio=s['intermediate_size'] / s['hidden_size'],
+    )
+    preprocessor = dict(
+        type='AdaMAEDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+    )
+    return MODELS.build(
+        dict(backbone=backbone, data_preprocessor=preprocessor) | parts
+    ).eval()
+
+
+def clips_for(model, batch=2):
+    cfg = model.config
+    torch.manual_seed(1)
+    shape = (batch, cfg.num_frames, cfg.num_channels, cfg.image_size, cfg.image_size)
+    return torch.rand(shape) * 4 - 2
+
+
+def tube_mask(model, batch=2):
+    """Half of the places masked, the same ones at all times, others in each clip."""
+    cfg = model.config
+    places = (cfg.image_size // cfg.patch_size) ** 2
+    order = torch.rand(batch, places).argsort(dim=1)
+    steps = cfg.num_frames // cfg.tubelet_size
+    return (order < places // 2).repeat(1, steps)
+
+
+def assert_same_gradients(ours, theirs):
+    """Every gradient to 1e-5 of its largest entry."""
+    expected = to_ours({name: p.grad for name, p in theirs.named_parameters()})
+    grads = {name: p.grad for name, p in ours.named_parameters()}
+    assert grads.keys() == expected.keys()
+    for name, gradient in expected.items():
+        scale = gradient.abs().max().item()
+        assert scale > 1e-8, name
+        assert_close(grads[name], gradient, rtol=1e-5, atol=1e-5 * scale, msg=name)
+
+
+def assert_same_file(first, second):
+    first, second = read_checkpoint(first).weights, read_checkpoint(second).weights
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def round_trip(model, settings, tmp_path):
+    """Convert a model to ours, back, and check the files; return our weights."""
+    model.save_pretrained(tmp_path / 'hf')
+    told = '\n'.join(convert(tmp_path / 'hf', tmp_path / 'ours.pth'))
+    assert f'found: {type(model).__name__} of transformers' in told
+    assert 'assumed' not in told
+    list(convert(tmp_path / 'ours.pth', tmp_path / 'back', 'transformers'))
+    assert_same_file(tmp_path / 'hf', tmp_path / 'back')
+    loaded, info = type(model).from_pretrained(
+        tmp_path / 'back', output_loading_info=True
+    )
+    assert not any(info.values()), info
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    for key in settings:
+        if not key.startswith('decoder_') or hasattr(model, 'decoder'):
+            assert getattr(loaded.config, key) == settings[key], key
+    return torch.load(tmp_path / 'ours.pth')['state_dict']
+
+
+def test_pretraining(settings, tmp_path):
+    theirs = peer('VideoMAEForPreTraining', settings, use_mean_pooling=False)
+    ours = build(
+        settings,
+        type='MAERecognizer',
+        sampler=dict(type='RandomSamplerHead', mask_ratio=0.5),
+        decoder=dict(
+            type='MAEDecoder',
+            embed_dims=settings['decoder_hidden_size'],
+            depth=settings['decoder_num_hidden_layers'],
+            num_heads=settings['decoder_num_attention_heads'],
+            mlp_ratio=settings['decoder_intermediate_size']
+            / settings['decoder_hidden_size'],
+        ),
+    )
+    ours.load_state_dict(round_trip(theirs, settings, tmp_path), strict=True)
+    clips, mask = clips_for(theirs), tube_mask(theirs)
+    expected = theirs(clips, bool_masked_pos=mask)
+    expected.loss.backward()
+    inputs = clips.transpose(1, 2)
+    sample, pred = ours.reconstruct(inputs, mask)
+    assert torch.equal(sample.mask, mask)
+    assert_close(pred, expected.logits, rtol=1e-5, atol=1e-5)
+    losses = ours(inputs, None, 'loss', mask=mask)
+    assert set(losses) == {'loss_reconstruction'}
+    assert_close(losses['loss_reconstruction'], expected.loss, rtol=1e-5, atol=0)
+    losses['loss_reconstruction'].backward()
+    assert_same_gradients(ours, theirs)
+
+
+def test_classification(settings, tmp_path):
+    theirs = peer('VideoMAEForVideoClassification', settings, num_labels=CLASSES)
+    ours = build(
+        settings,
+        type='Recognizer3D',
+        cls_head=dict(
+            type='TimeSformerHead',
+            num_classes=CLASSES,
+            in_channels=settings['hidden_size'],
+        ),
+    )
+    ours.load_state_dict(round_trip(theirs, settings, tmp_path), strict=True)
+    clips, labels = clips_for(theirs), torch.tensor([2, 5])
+    expected = theirs(clips, labels=labels)
+    expected.loss.backward()
+    logits = ours.cls_head(ours.backbone(clips.transpose(1, 2)))
+    assert_close(logits, expected.logits, rtol=1e-5, atol=1e-5)
+    F.cross_entropy(logits, labels).backward()
+    assert_same_gradients(ours, theirs)
+
+
+def test_other_folders_are_refused(tmp_path):
+    (tmp_path / 'hf').mkdir()
+    with pytest.raises(ValueError, match='expected a folder of transformers'):
+        list(convert(tmp_path / 'hf', tmp_path / 'a.pth'))
+    model = transformers.VideoMAEModel(transformers.VideoMAEConfig(**SIZES['tiny']))
+    model.save_pretrained(tmp_path / 'hf')
+    with pytest.raises(ValueError, match='not a checkpoint of a known kind'):
+        list(convert(tmp_path / 'hf', tmp_path / 'a.pth'))
