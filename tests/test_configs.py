@@ -58,7 +58,9 @@ def toy_options(cfg, data):
                 options[f'{key}.dataset.data_prefix.video'] = data / 'videos'
                 if 'ann_file' in loader.dataset:
                     options[f'{key}.dataset.ann_file'] = data / 'list.txt'
-    return options | {'train_dataloader.batch_size': 2, 'train_cfg.max_epochs': 1}
+    # Four videos: two epochs of one iteration, the first of them warm-up.
+    options |= {'train_dataloader.batch_size': 4, 'train_cfg.max_epochs': 2}
+    return options | {'param_scheduler.0.end': 1, 'param_scheduler.1.begin': 1}
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -68,7 +70,7 @@ def test_two_iterations(name, data, tmp_path, monkeypatch):
     command += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())]
     monkeypatch.setattr(sys, 'argv', command)
     runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
-    checkpoint = torch.load(tmp_path / 'epoch_1.pth')
+    checkpoint = torch.load(tmp_path / 'epoch_2.pth')
     assert checkpoint['meta']['iter'] == 2
     assert all(v.isfinite().all() for v in checkpoint['state_dict'].values())
 
@@ -109,7 +111,7 @@ def test_learning_rate_over_the_schedule(data, monkeypatch):
         schedulers = [
             PARAM_SCHEDULERS.build(
                 {k: v for k, v in s.items() if k != 'convert_to_iter_based'}
-                | dict(optimizer=optimizer)
+                | dict(optimizer=optimizer, end=s.get('end', cfg.train_cfg.max_epochs))
             )
             for s in cfg.param_scheduler
         ]

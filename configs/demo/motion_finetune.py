@@ -71,8 +71,8 @@ test_evaluator = dict(type='AccMetric')
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
-max_epochs = 12  # of 50 steps
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=3)
+# Epochs of 50 steps.
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=3)
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='LearningRateDecayOptimizerConstructor',
@@ -89,10 +89,8 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR',
         eta_min_ratio=0.01,
-        T_max=max_epochs - 2,
         by_epoch=True,
         begin=2,
-        end=max_epochs,
         convert_to_iter_based=True,
     ),
 ]

@@ -36,8 +36,7 @@ val_dataloader = dict(batch_size=25, dataset=dict(pipeline=val_pipeline))
 val_evaluator = dict(type='MaskingMetric', patch_size=8, tubelet_size=2)
 val_cfg = dict(type='ValLoop')
 
-max_epochs = 7  # of 200 steps
-train_cfg = dict(max_epochs=max_epochs, val_interval=1)
+train_cfg = dict(max_epochs=7, val_interval=1)  # epochs of 200 steps
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(
@@ -50,10 +49,8 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR',
         eta_min_ratio=0.05,
-        T_max=max_epochs - 1,
         by_epoch=True,
         begin=1,
-        end=max_epochs,
         convert_to_iter_based=True,
     ),
 ]

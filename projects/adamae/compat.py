@@ -11,6 +11,7 @@ import pickle
 import re
 import sys
 import types
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -79,28 +80,46 @@ def declare_torchvision_operators() -> torch.library.Library | None:
 
 
 def leave_out_multimodal_models() -> None:
-    """Keep a new ``transformers`` from breaking MMAction2 and MMPretrain.
+    """Keep ``transformers`` from breaking MMAction2 and MMPretrain.
 
-    Where ``transformers`` is installed, in any version, both import their
-    language models. These take ``apply_chunking_to_forward`` from a module that
-    lost it after transformers 4.55, and MMAction2's also need ``timm``, which
-    is no requirement of its. Without them both packages import, and asking for
-    such a model says what is missing.
+    Where it is installed, MMAction2 imports its language models, and MMPretrain
+    too if ``pycocotools`` is there as well. Both take ``apply_chunking_to_forward``
+    from a module that lost it after transformers 4.55; MMAction2's also need
+    ``timm``, which is no requirement of its. Told that there are no such models,
+    both import, and a config that asks for one is told what is missing.
 
-    Applies: where one of the two is not there.
+    Applies: where ``transformers`` is installed and one of the two is not there.
 
-    Source: https://github.com/xinyu1205/recognize-anything/issues/219 (the
-    same import elsewhere); ``mmaction/models/multimodal/vindlu``
+    Source: https://github.com/xinyu1205/recognize-anything/issues/219 (the same
+    import elsewhere), ``mmaction/models/multimodal/vindlu``
     """
     transformers = _folder('transformers')
     if transformers is None:
         return
     source = (transformers / 'modeling_utils.py').read_text(encoding='utf-8')
     fits = 'apply_chunking_to_forward' in source
-    if not (fits and _folder('timm')):
-        importlib.import_module('mmaction.utils.dependency').WITH_MULTIMODAL = False
-    if not fits:
-        importlib.import_module('mmpretrain.utils.dependency').WITH_MULTIMODAL = False
+    for package, usable in (
+        ('mmaction', fits and _folder('timm') is not None),
+        ('mmpretrain', fits),
+    ):
+        if not usable:
+            dependency = importlib.import_module(f'{package}.utils.dependency')
+            vars(dependency)['WITH_MULTIMODAL'] = False
+
+
+def quiet_mmcv_lite() -> None:
+    """Import MMCV's layers without being told to install another package.
+
+    ``mmcv-lite`` warns on import that a layer nobody asked for is missing, in
+    every process of every run.
+
+    Applies: where ``mmcv.ops`` is not there; the full ``mmcv`` has nothing to say.
+
+    Source: ``mmcv/cnn/bricks/transformer.py``
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformable')
+        importlib.import_module('mmcv.cnn.bricks.transformer')
 
 
 def pickle_history_as_arrays() -> None:
@@ -158,6 +177,7 @@ def allow_checkpoint_globals() -> None:
 
 
 provide_drn()
+quiet_mmcv_lite()
 _torchvision_operators = declare_torchvision_operators()
 leave_out_multimodal_models()
 pickle_history_as_arrays()

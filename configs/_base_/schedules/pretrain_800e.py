@@ -1,9 +1,8 @@
 # 800 epochs of AdamW; both ends of the cosine scale with the learning rate.
 base_lr = 1.5e-4  # for 256 clips a step
 warmup_epochs = 40
-max_epochs = 800
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=800)
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     optimizer=dict(
@@ -26,13 +25,12 @@ param_scheduler = [
         end=warmup_epochs,
         convert_to_iter_based=True,
     ),
+    # Without an end of its own it ends with the run.
     dict(
         type='CosineAnnealingLR',
         eta_min_ratio=1e-5 / base_lr,
-        T_max=max_epochs - warmup_epochs,
         by_epoch=True,
         begin=warmup_epochs,
-        end=max_epochs,
         convert_to_iter_based=True,
     ),
 ]

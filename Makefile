@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV ?= .venv
+
+stamp := $(VENV)/.installed
+python := $(VENV)/bin/python
+pip := $(python) -m pip install --disable-pip-version-check
+pins := requirements/constraints.txt
+
+.PHONY: help env test slow demo lint clean
+
+help:
+	@echo 'make env    virtual environment in $(VENV), with everything in it'
+	@echo 'make test   the tests                 make slow   the long ones too'
+	@echo 'make demo   watch AdaMAE learn        make lint   style and types'
+	@echo 'make clean  remove what make made     (PYTHON=..., VENV=... to choose)'
+
+env: $(stamp)
+
+# The stamp is written last: an installation that broke off is done again.
+$(stamp): setup.py pyproject.toml $(wildcard requirements/*.txt)
+	@rm -f $@
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+	  || { echo 'expected Python 3.10 to 3.12, got $(PYTHON); set PYTHON=...' >&2; false; }
+	$(PYTHON) -m venv $(VENV)
+	$(pip) -c $(pins) setuptools
+	# Alone and by its exact pin: see $(pins).
+	$(pip) "$$(grep '^torch==' $(pins))"
+	$(pip) -c $(pins) -r requirements/dev.txt
+	$(pip) --no-build-isolation --no-deps -e .
+	@touch $@
+
+test: env
+	$(python) -m pytest
+
+slow: env
+	$(python) -m pytest --runslow
+
+demo: env
+	$(python) tools/demo.py
+
+lint: env
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,446 @@
+"""What stands between a command line and MMEngine's runner.
+
+The tools parse their arguments and call these functions in order; whatever a
+user can get wrong is found here, before a model is built, and told in one line.
+"""
+
+import os
+import subprocess
+import sys
+from argparse import ArgumentError, ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from difflib import get_close_matches
+from logging import WARNING
+from pathlib import Path
+from typing import Any
+
+import torch.distributed
+from mmaction.datasets import VideoDataset
+from mmaction.registry import DATASETS
+from mmengine.config import Config, DictAction
+from mmengine.device import (
+    is_cuda_available,
+    is_mlu_available,
+    is_musa_available,
+    is_npu_available,
+)
+from mmengine.fileio import join_path, list_from_file
+from mmengine.logging import print_log
+from mmengine.utils import is_abs
+
+# Where each launcher says: this process, how many there are, this one's place
+# on its machine.
+_LAUNCHER_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': (
+        'OMPI_COMM_WORLD_RANK',
+        'OMPI_COMM_WORLD_SIZE',
+        'OMPI_COMM_WORLD_LOCAL_RANK',
+    ),
+}
+# How many of an annotation file's videos are looked for on the disk.
+_LOOK_FOR = 3
+
+
+class CfgOptions(DictAction):
+    """MMEngine's ``key=value`` parser, with an error instead of a traceback."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Parse ``values`` into a dict.
+
+        Raises:
+            ArgumentError: if one is not of the form ``key=value``.
+        """
+        for value in values:
+            if '=' not in value:
+                raise ArgumentError(self, f'expected KEY=VALUE, got {value!r}')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_common_arguments(parser: ArgumentParser) -> None:
+    """Add what every tool over a config takes, named as in MMAction2."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        default={},
+        metavar='KEY=VALUE',
+        help='override settings of the config, for example '
+        'train_dataloader.batch_size=8 model.backbone.depth=6',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', *_LAUNCHER_VARIABLES],
+        default='none',
+        help='what starts the processes; set by dist_*.sh and slurm_*.sh',
+    )
+
+
+@contextmanager
+def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors of the given kinds into one line and exit code 2.
+
+    Only the first process of a distributed run prints it.
+
+    Args:
+        *kinds (type[Exception]): what to catch.
+    """
+    try:
+        yield
+    except kinds as error:
+        if _rank() == 0:
+            print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def load_config(args: Namespace) -> Config:
+    """Read the config and apply what both tools take from the command line.
+
+    Args:
+        args (Namespace): has ``config``, ``cfg_options``, ``work_dir`` and
+            ``launcher``.
+
+    Returns:
+        Config: with ``work_dir`` and ``launcher`` set.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+        ValueError: if an option does not fit the config's structure.
+    """
+    _require_file('config', args.config)
+    cfg = Config.fromfile(args.config)
+    for key in args.cfg_options:
+        _warn_if_new(cfg, key)
+    try:
+        cfg.merge_from_dict(args.cfg_options)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'--cfg-options: {error.args[0]}') from error
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+    cfg.launcher = args.launcher
+    return cfg
+
+
+def apply_train_arguments(cfg: Config, args: Namespace) -> None:
+    """Apply the arguments of ``tools/train.py`` to a config, in place.
+
+    Args:
+        cfg (Config): of a training run.
+        args (Namespace): has ``resume`` (None, 'auto' or a path), ``amp``,
+            ``no_validate``, ``auto_scale_lr``, ``seed``, ``diff_rank_seed`` and
+            ``deterministic``.
+
+    Raises:
+        FileNotFoundError: if the checkpoint to resume from does not exist.
+        ValueError: if ``amp`` meets an optimizer wrapper other than MMEngine's
+            two, or ``auto_scale_lr`` a config without ``auto_scale_lr``.
+    """
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+
+    if args.amp:
+        wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ValueError(
+                '--amp: expected optim_wrapper.type OptimWrapper or '
+                f'AmpOptimWrapper, got {wrapper}; drop --amp'
+            )
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None
+        if args.resume != 'auto':
+            _require_file('checkpoint', args.resume)
+            cfg.load_from = args.resume
+
+    if args.auto_scale_lr:
+        if not cfg.get('auto_scale_lr'):
+            raise ValueError(
+                '--auto-scale-lr: expected auto_scale_lr=dict(base_batch_size=...) '
+                'in the config, got none; add it or drop --auto-scale-lr'
+            )
+        cfg.auto_scale_lr.enable = True
+
+    # MMEngine wants a seed key wherever there is a randomness.
+    randomness = {'seed': None, **(cfg.get('randomness') or {})}
+    if args.seed is not None:
+        randomness['seed'] = args.seed
+    if args.diff_rank_seed:
+        randomness['diff_rank_seed'] = True
+    if args.deterministic:
+        randomness['deterministic'] = True
+    cfg.randomness = randomness
+
+
+def apply_test_arguments(cfg: Config, args: Namespace) -> None:
+    """Apply the arguments of ``tools/test.py`` to a config, in place.
+
+    Args:
+        cfg (Config): of a model with a test set.
+        args (Namespace): has ``checkpoint`` and ``dump`` (None or a path).
+
+    Raises:
+        FileNotFoundError: if the checkpoint does not exist.
+        ValueError: if the config has no test set, or ``dump`` does not name a
+            pickle file.
+    """
+    if not cfg.get('test_dataloader'):
+        raise ValueError(
+            f'{args.config}: expected test_dataloader, test_cfg and test_evaluator '
+            'in the config, got none; test with a config that has them'
+        )
+    _require_file('checkpoint', args.checkpoint)
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    if args.dump is not None:
+        if not args.dump.endswith(('.pkl', '.pickle')):
+            raise ValueError(f'--dump: expected a .pkl file, got {args.dump}')
+        evaluators = cfg.test_evaluator
+        if not isinstance(evaluators, Sequence):
+            evaluators = [evaluators]
+        dump = dict(type='DumpResults', out_file_path=args.dump)
+        cfg.test_evaluator = [*evaluators, dump]
+
+
+def check_data(cfg: Config, splits: Sequence[str]) -> None:
+    """Look for the files of the data sets before anything is built.
+
+    Remote paths are not looked at. Folders and annotation files are joined with
+    ``data_root`` as MMEngine's ``BaseDataset`` does it.
+
+    Args:
+        cfg (Config): the config of the run.
+        splits (Sequence[str]): of 'train', 'val' and 'test', those that the run
+            reads; one without a dataloader is skipped.
+
+    Raises:
+        FileNotFoundError: if an annotation file, a folder, or one of the first
+            videos of an annotation file does not exist.
+        ValueError: if an annotation file lists nothing, or a line that
+            ``VideoDataset`` cannot read.
+    """
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader:
+            key = f'{split}_dataloader.dataset'
+            for dataset_key, dataset in _datasets(key, loader['dataset']):
+                _check_dataset(dataset_key, dataset)
+
+
+def connect_processes(cfg: Config) -> None:
+    """Connect the processes of a run where MMEngine cannot, in place.
+
+    MMEngine's launcher sets a CUDA device and NCCL unconditionally. On a machine
+    without an accelerator the processes are connected with gloo, before the
+    runner would do it. Otherwise this leaves everything to the runner.
+
+    Args:
+        cfg (Config): the config of the run, with ``launcher`` set.
+
+    Raises:
+        ValueError: if the launcher's variables are not in the environment.
+    """
+    if cfg.launcher == 'none':
+        return
+    missing = set(_LAUNCHER_VARIABLES[cfg.launcher]) - set(os.environ)
+    if missing:
+        raise ValueError(
+            f'--launcher {cfg.launcher}: expected {", ".join(sorted(missing))} in '
+            'the environment, got none; start with tools/dist_*.sh or slurm_*.sh'
+        )
+    if has_accelerator():
+        return
+    _init_gloo(cfg.launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    # As MMEngine wraps the model on a GPU, but for the device.
+    cfg.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **(cfg.get('model_wrapper_cfg') or {}),
+        'device_ids': None,
+    }
+
+
+def drop_amp_without_accelerator(cfg: Config) -> None:
+    """Train in full precision where ``AmpOptimWrapper`` refuses to, in place.
+
+    Args:
+        cfg (Config): of a training run; with an accelerator it stays as it is.
+    """
+    wrapper = cfg.optim_wrapper
+    if has_accelerator() or wrapper.get('type') != 'AmpOptimWrapper':
+        return
+    _warn(
+        'AmpOptimWrapper needs an accelerator and this machine has none: '
+        'training in full precision with OptimWrapper instead'
+    )
+    wrapper.type = 'OptimWrapper'
+    for key in ('loss_scale', 'dtype', 'use_fsdp'):
+        wrapper.pop(key, None)
+
+
+def has_accelerator() -> bool:
+    """Whether there is what MMEngine's launcher and ``AmpOptimWrapper`` need."""
+    return (
+        is_cuda_available()
+        or is_npu_available()
+        or is_mlu_available()
+        or is_musa_available()
+    )
+
+
+def _rank() -> int:
+    """This process's number among those of the run, also before they connect."""
+    for rank, _, _ in _LAUNCHER_VARIABLES.values():
+        if rank in os.environ:
+            return int(os.environ[rank])
+    return 0
+
+
+def _warn(message: str) -> None:
+    if _rank() == 0:
+        print_log(message, logger='current', level=WARNING)
+
+
+def _is_remote(path: str) -> bool:
+    return '://' in path
+
+
+def _require_file(what: str, path: str) -> None:
+    if not _is_remote(path) and not os.path.isfile(os.path.expanduser(path)):
+        raise FileNotFoundError(f'{what} not found: {path}')
+
+
+def _warn_if_new(cfg: Config, key: str) -> None:
+    """Warn of an option that the config does not have: it may be a typo."""
+    node: Any = cfg.to_dict()
+    for part in key.split('.'):
+        if isinstance(node, list) and part.isdigit():
+            if int(part) >= len(node):
+                return  # MMEngine has an error for this.
+            node = node[int(part)]
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
+        else:
+            known = [str(name) for name in node] if isinstance(node, dict) else []
+            near = get_close_matches(part, known, n=1)
+            hint = f'; did you mean {near[0]!r}?' if near else ''
+            _warn(f'--cfg-options: {key} is not in the config, adding it{hint}')
+            return
+
+
+def _datasets(key: str, dataset: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every data set under wrappers, with its place in the config."""
+    if 'dataset' in dataset:
+        yield from _datasets(f'{key}.dataset', dataset['dataset'])
+    elif 'datasets' in dataset:
+        for index, part in enumerate(dataset['datasets']):
+            yield from _datasets(f'{key}.datasets.{index}', part)
+    else:
+        yield key, dataset
+
+
+def _check_dataset(key: str, dataset: Any) -> None:
+    root = dataset.get('data_root') or ''
+    if _is_remote(root):
+        return
+
+    def join(path: str) -> str:
+        return join_path(root, path) if root and not is_abs(path) else path
+
+    folders = {
+        f'data_prefix.{name}': join(prefix)
+        for name, prefix in (dataset.get('data_prefix') or {}).items()
+    }
+    annotation = dataset.get('ann_file')
+    if annotation:
+        annotation = join(annotation)
+        _require(key, 'ann_file', 'annotation file', annotation, os.path.isfile)
+    else:
+        folders['data_root'] = root
+    for name, folder in folders.items():
+        if folder:
+            _require(key, name, 'folder', folder, os.path.isdir)
+    if annotation and not _is_remote(annotation):
+        _check_annotation(key, dataset, annotation, folders)
+
+
+def _check_annotation(
+    key: str, dataset: Any, annotation: str, folders: dict[str, str]
+) -> None:
+    """Check what can be known of an annotation file without the data set."""
+    kind = dataset['type']
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    reads_lines = getattr(kind, 'load_data_list', None) is VideoDataset.load_data_list
+    lines = list_from_file(annotation) if reads_lines else []
+    if not os.path.getsize(annotation) or (reads_lines and not any(lines)):
+        raise ValueError(
+            f'{key}.ann_file: {annotation} is empty; list a video a line in it, '
+            f'or name another with --cfg-options {key}.ann_file=PATH'
+        )
+    delimiter = dataset.get('delimiter', ' ')
+    for number, line in enumerate(lines, 1):
+        video, *labels = line.strip().split(delimiter)
+        if (
+            not video
+            or not all(label.lstrip('-').isdigit() for label in labels)
+            or (len(labels) > 1 and not dataset.get('multi_class'))
+        ):
+            raise ValueError(
+                f'{key}.ann_file: line {number} of {annotation}: expected '
+                f"'VIDEO{delimiter}LABEL', got {line!r}; mend it, or set "
+                f'{key}.delimiter if {delimiter!r} is part of a name'
+            )
+        if number <= _LOOK_FOR:
+            video = os.path.join(folders.get('data_prefix.video', ''), video)
+            what = f'video of line {number} of {annotation}'
+            _require(key, 'data_prefix.video', what, video, os.path.isfile)
+
+
+def _require(
+    key: str, name: str, what: str, path: str, exists: Callable[[str], bool]
+) -> None:
+    if not _is_remote(path) and not exists(path):
+        raise FileNotFoundError(
+            f'{key}.{name}: {what} not found: {os.path.abspath(path)}; create it, '
+            f'or name another with --cfg-options {key}.{name}=PATH'
+        )
+
+
+def _init_gloo(launcher: str, dist_cfg: dict) -> None:
+    """Connect the processes of a run over the network, without a GPU.
+
+    Args:
+        launcher (str): a key of ``_LAUNCHER_VARIABLES``.
+        dist_cfg (dict): of the config; its ``timeout`` (seconds) is used.
+    """
+    for name, source in zip(
+        _LAUNCHER_VARIABLES['pytorch'], _LAUNCHER_VARIABLES[launcher], strict=True
+    ):
+        os.environ[name] = os.environ[source]
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
+        hosts = subprocess.run(
+            ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        os.environ['MASTER_ADDR'] = hosts.stdout.split()[0]
+    timeout = dist_cfg.get('timeout')
+    torch.distributed.init_process_group(
+        'gloo', timeout=timedelta(seconds=timeout) if timeout else None
+    )

@@ -1,0 +1,289 @@
+"""Every work-around: the defect is still there without it, and gone with it."""
+
+import builtins
+import importlib
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import mmengine.logging.history_buffer as history_buffer
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader, Dataset
+
+from projects.adamae import compat
+
+# A fresh interpreter applies compat without one of its functions, then imports
+# what needs that function. Forked children share the cost of the first imports.
+IMPORT_WITHOUT_ONE = """
+import os, re, sys, warnings
+import torch, mmengine.logging
+
+warnings.filterwarnings('error', 'Fail to import')
+
+source = open(sys.argv[1], encoding='utf-8').read()
+for name in sys.argv[2:]:
+    if os.fork() == 0:
+        try:
+            exec(re.sub(rf'^([a-z_]+ = )?{name}\\(\\)$', '', source, flags=re.M), {})
+            import mmaction.models, mmpretrain.models, mmpretrain.datasets
+            outcome = 'imported'
+        except Exception as error:
+            outcome = f'{type(error).__name__}: {error}'
+        print(name, outcome, sep='|', flush=True)
+        os._exit(0)
+for name in sys.argv[2:]:
+    os.wait()
+"""
+
+
+@pytest.fixture(scope='module')
+def import_without() -> dict[str, str]:
+    """What importing MMAction2 and MMPretrain gives without each function."""
+    result = subprocess.run(
+        [
+            *(sys.executable, '-W', 'ignore', '-c', IMPORT_WITHOUT_ONE),
+            *(compat.__file__, 'provide_drn', 'quiet_mmcv_lite'),
+            *('declare_torchvision_operators', 'leave_out_multimodal_models'),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+    return dict(
+        line.split('|', 1) for line in result.stdout.splitlines() if '|' in line
+    )
+
+
+@pytest.mark.parametrize(
+    'module', ['mmaction.models', 'mmpretrain.models', 'mmpretrain.datasets']
+)
+def test_packages_import(module):
+    importlib.import_module(module)
+
+
+def test_drn_is_still_missing(import_without):
+    assert (
+        "No module named 'mmaction.models.localizers.drn'"
+        in (import_without['provide_drn'])
+    )
+
+
+def test_drn_is_not_offered_to_configs():
+    from mmaction.registry import MODELS
+
+    with pytest.raises(KeyError, match='DRN is not in the mmaction::model registry'):
+        MODELS.build(dict(type='DRN'))
+
+
+@pytest.mark.skipif(
+    compat._torchvision_operators is None,
+    reason="torchvision's native library loads on this machine",
+)
+def test_torchvision_still_needs_its_operators(import_without):
+    outcome = import_without['declare_torchvision_operators']
+    assert 'operator torchvision::nms does not exist' in outcome
+
+
+@pytest.mark.skipif(
+    compat._torchvision_operators is None,
+    reason="torchvision's native library loads on this machine",
+)
+def test_torchvision_refuses_operators_without_kernel():
+    import torchvision
+
+    with pytest.raises(RuntimeError, match="Couldn't load custom C"):
+        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec('transformers') is None,
+    reason='transformers is not installed',
+)
+def test_transformers_still_breaks_the_import(import_without):
+    outcome = import_without['leave_out_multimodal_models']
+    assert 'timm' in outcome or 'apply_chunking_to_forward' in outcome
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec('mmcv._ext') is not None, reason='this is the full mmcv'
+)
+def test_mmcv_lite_still_warns(import_without):
+    assert 'MultiScaleDeformableAttention' in import_without['quiet_mmcv_lite']
+
+
+def test_history_buffer_still_pickles_getattr(monkeypatch):
+    """An untouched copy of MMEngine's module, under a name of its own."""
+    spec = importlib.util.spec_from_file_location('fresh', history_buffer.__file__)
+    fresh = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, 'fresh', fresh)
+    spec.loader.exec_module(fresh)
+    assert b'getattr' in pickle.dumps(fresh.HistoryBuffer(), protocol=2)
+    assert b'getattr' not in pickle.dumps(HistoryBuffer(), protocol=2)
+
+
+@pytest.mark.parametrize('values', [[0.5, 0.25], [1, 2, 3], [True]])
+def test_history_buffer_survives_the_safe_loader(tmp_path, values):
+    buffer = HistoryBuffer(values, [2] * len(values), max_length=7)
+    torch.save(buffer, tmp_path / 'buffer.pth')
+    loaded = torch.load(tmp_path / 'buffer.pth', weights_only=True)
+    for got, expected in zip(loaded.data, buffer.data, strict=True):
+        np.testing.assert_array_equal(got, expected)
+        assert got.dtype == expected.dtype
+    assert loaded.max_length == 7
+    loaded.update(1.0, 2)
+    assert loaded.statistics('current') == 1.0
+
+
+def test_history_buffer_reads_what_mmengine_wrote():
+    old_state = dict(
+        max_length=5,
+        _log_history=np.array([1.0]),
+        _count_history=np.array([1]),
+        statistics_methods={'mean': print},
+    )
+    buffer = HistoryBuffer()
+    buffer.__setstate__(old_state)
+    assert buffer.statistics('mean') == 1.0
+    assert HistoryBuffer._statistics_methods['mean'] is HistoryBuffer.mean
+
+
+@pytest.mark.parametrize('module', ['numpy.core', 'numpy._core'])
+def test_numpy_arrays_of_either_version_load(tmp_path, module):
+    """NumPy 1 wrote ``numpy.core`` where NumPy 2 writes ``numpy._core``."""
+    written, renamed = tmp_path / 'written.pth', tmp_path / 'renamed.pth'
+    torch.save([np.arange(3.0), np.float64(2.0)], written)
+    with zipfile.ZipFile(written) as source, zipfile.ZipFile(renamed, 'w') as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith('data.pkl'):
+                assert b'numpy._core' in content
+                content = content.replace(b'numpy._core', module.encode())
+            target.writestr(name, content)
+    array, scalar = torch.load(renamed, weights_only=True)
+    np.testing.assert_array_equal(array, [0.0, 1.0, 2.0])
+    assert scalar == 2.0
+
+
+class Attack:
+    """Pickles as a call of ``function`` with ``arguments``."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+@pytest.mark.parametrize(
+    'attack',
+    [
+        lambda path: Attack(os.system, f'touch {path}'),
+        lambda path: Attack(getattr, HistoryBuffer, '__init__'),
+        lambda path: Attack(builtins.eval, f'open({str(path)!r}, "w")'),
+        lambda path: OrderedDict(
+            message_hub=dict(
+                log_scalars=dict(loss=HistoryBuffer(), x=Attack(os.mkdir, str(path)))
+            )
+        ),
+    ],
+    ids=['os.system', 'getattr', 'eval', 'inside a message hub'],
+)
+def test_malicious_checkpoint_is_refused(tmp_path, attack):
+    trace = tmp_path / 'executed'
+    torch.save(attack(trace), tmp_path / 'attack.pth')
+    with pytest.raises(pickle.UnpicklingError, match='Weights only load failed'):
+        torch.load(tmp_path / 'attack.pth')
+    assert not trace.exists()
+
+
+def test_getattr_is_not_allowed():
+    assert getattr not in torch.serialization.get_safe_globals()
+    assert np.dtypes.ObjectDType not in torch.serialization.get_safe_globals()
+
+
+class Numbers(Dataset):
+    metainfo = dict(classes=('a', 'b'))
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return torch.full((2,), float(index))
+
+
+class Line(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def forward(self, inputs, mode='tensor'):
+        output = self.layer(torch.stack(list(inputs)))
+        return {'loss': output.square().mean()} if mode == 'loss' else output
+
+
+def make_runner(work_dir: Path, max_epochs: int, **kwargs) -> Runner:
+    return Runner(
+        model=Line(),
+        work_dir=str(work_dir),
+        train_dataloader=DataLoader(
+            Numbers(), batch_size=2, collate_fn=lambda b: dict(inputs=b)
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=max_epochs),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)),
+        param_scheduler=[
+            dict(type='LinearLR', start_factor=0.5, end=2, by_epoch=False),
+            dict(type='CosineAnnealingLR', T_max=3, by_epoch=True),
+        ],
+        default_hooks=dict(
+            timer=dict(type='IterTimerHook'),
+            logger=dict(type='LoggerHook', interval=1),
+            param_scheduler=dict(type='ParamSchedulerHook'),
+            checkpoint=dict(type='CheckpointHook', interval=1),
+        ),
+        custom_hooks=[dict(type='EMAHook')],
+        default_scope='mmengine',
+        log_level='WARNING',
+        experiment_name=f'{work_dir.parent.name}_{max_epochs}_{len(kwargs)}',
+        **kwargs,
+    )
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory) -> Runner:
+    runner = make_runner(tmp_path_factory.mktemp('trained') / 'run', max_epochs=1)
+    runner.train()
+    return runner
+
+
+def test_runner_resumes_with_the_safe_loader(trained):
+    checkpoint = Path(trained.work_dir) / 'epoch_1.pth'
+    scalars = torch.load(checkpoint, weights_only=True)['message_hub']['log_scalars']
+    assert 'train/loss' in scalars
+    resumed = make_runner(Path(trained.work_dir), max_epochs=2, resume=True)
+    resumed.train()
+    assert (resumed.epoch, resumed.iter) == (2, 4)
+    before = trained.message_hub.get_scalar('train/loss').data[0]
+    after = resumed.message_hub.get_scalar('train/loss').data[0]
+    assert len(after) == 4
+    np.testing.assert_array_equal(after[:2], before)
+
+
+def test_resuming_still_fails_without_the_allow_list(trained):
+    allowed = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with pytest.raises(pickle.UnpicklingError, match='HistoryBuffer'):
+            torch.load(Path(trained.work_dir) / 'epoch_1.pth')
+    finally:
+        torch.serialization.add_safe_globals(allowed)

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Train with several processes, one a GPU (or on CPUs, where there is no GPU).
+set -euo pipefail
+if (($# < 2)); then
+    cat >&2 <<'USAGE'
+usage: dist_train.sh CONFIG GPUS [ARGUMENTS OF train.py...]
+several nodes: start it on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set;
+PYTHON names the interpreter (default: python)
+USAGE
+    exit 2
+fi
+exec "$(dirname -- "${BASH_SOURCE[0]}")/_dist.sh" train.py "$2" "$1" "${@:3}"

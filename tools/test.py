@@ -1,0 +1,42 @@
+"""Test a checkpoint of a config's model on the config's test set."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+# projects.adamae first: see its compat.py.
+from projects.adamae import launch  # noqa: E402, I001
+from projects.adamae.checkpoints import CheckpointMismatch  # noqa: E402
+from mmaction.registry import RUNNERS  # noqa: E402
+
+
+def parse_args(argv: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    launch.add_common_arguments(parser)
+    parser.add_argument(
+        '--dump', metavar='PKL', help='write every prediction to this pickle file'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+        cfg = launch.load_config(args)
+        launch.apply_test_arguments(cfg, args)
+        launch.check_data(cfg, ('test',))
+        launch.connect_processes(cfg)
+    runner = RUNNERS.build(cfg)
+    with launch.errors_in_one_line(CheckpointMismatch):
+        runner.test()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,62 @@
+"""Train the model of a config, from scratch or from a checkpoint."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+# projects.adamae first: see its compat.py.
+from projects.adamae import launch  # noqa: E402, I001
+from projects.adamae.checkpoints import CheckpointMismatch  # noqa: E402
+from mmaction.registry import RUNNERS  # noqa: E402
+
+
+def parse_args(argv: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    launch.add_common_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint, or from the newest in the work folder',
+    )
+    parser.add_argument('--amp', action='store_true', help='use mixed precision')
+    parser.add_argument(
+        '--no-validate', action='store_true', help='leave out validation'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate to the run's total batch size",
+    )
+    parser.add_argument('--seed', type=int, help="random seed, before the config's")
+    parser.add_argument(
+        '--diff-rank-seed', action='store_true', help='another seed on every process'
+    )
+    parser.add_argument(
+        '--deterministic', action='store_true', help='deterministic kernels only'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+        cfg = launch.load_config(args)
+        launch.apply_train_arguments(cfg, args)
+        launch.check_data(cfg, ('train', 'val'))
+        launch.connect_processes(cfg)
+        launch.drop_amp_without_accelerator(cfg)
+    runner = RUNNERS.build(cfg)
+    with launch.errors_in_one_line(CheckpointMismatch):
+        runner.train()
+
+
+if __name__ == '__main__':
+    main()
