@@ -202,6 +202,16 @@ def test_auto_scale_lr_needs_a_base_batch_size():
         launch.apply_train_arguments(Config(), train_arguments(auto_scale_lr=True))
 
 
+def test_a_schedule_longer_than_the_run_is_told():
+    schedule = [dict(type='LinearLR', end=40), dict(type='CosineAnnealingLR', begin=40)]
+    cfg = Config(dict(train_cfg=dict(max_epochs=41), param_scheduler=schedule))
+    launch.check_schedule(cfg)
+    cfg.train_cfg.max_epochs = 40
+    message = r'begins after 40 epochs.* has only 40.*param_scheduler\.0\.end='
+    with pytest.raises(ValueError, match=message):
+        launch.check_schedule(cfg)
+
+
 def test_amp_changes_the_optimizer_wrapper():
     cfg = Config(dict(optim_wrapper=dict(clip_grad=1)))
     launch.apply_train_arguments(cfg, train_arguments(amp=True))

@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
         launch.apply_train_arguments(cfg, args)
+        launch.check_schedule(cfg)
         launch.check_data(cfg, ('train', 'val'))
         launch.connect_processes(cfg)
         launch.drop_amp_without_accelerator(cfg)

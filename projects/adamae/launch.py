@@ -240,6 +240,32 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
                 _check_dataset(dataset_key, dataset)
 
 
+def check_schedule(cfg: Config) -> None:
+    """Find schedules that begin after the run has ended, as after shortening it.
+
+    Args:
+        cfg (Config): of a training run.
+
+    Raises:
+        ValueError: if one does; names the options to change.
+    """
+    schedulers = cfg.get('param_scheduler') or []
+    if not isinstance(schedulers, Sequence):
+        schedulers = [schedulers]
+    for index, scheduler in enumerate(schedulers):
+        by_epoch = scheduler.get('by_epoch', True)
+        length = cfg.train_cfg.get('max_epochs' if by_epoch else 'max_iters')
+        begin = scheduler.get('begin', 0)
+        if length is not None and begin >= length:
+            unit = 'epochs' if by_epoch else 'iterations'
+            raise ValueError(
+                f'param_scheduler.{index}: begins after {begin} {unit}, but the run '
+                f'has only {length}; shorten what comes before it too, for example '
+                f'--cfg-options param_scheduler.{max(index - 1, 0)}.end=1 '
+                f'param_scheduler.{index}.begin=1'
+            )
+
+
 def connect_processes(cfg: Config) -> None:
     """Connect the processes of a run where MMEngine cannot, in place.
 

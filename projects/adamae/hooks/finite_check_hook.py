@@ -54,7 +54,8 @@ class FiniteCheckHook(Hook):
         numbers = ', '.join(f'{name}={value}' for name, value in bad.items())
         raise FloatingPointError(
             f'iteration {runner.iter + 1}: {cause} became non-finite ({numbers}). '
-            'Nothing was saved since then. Resume from the last checkpoint with a lower '
-            'learning rate, with gradient clipping (optim_wrapper.clip_grad.max_norm='
-            '1.0), or with dtype=bfloat16 instead of float16'
+            'Nothing was saved since then. Resume from the last checkpoint with a '
+            'lower learning rate, with gradient clipping '
+            '(optim_wrapper.clip_grad.max_norm=1.0), or with dtype=bfloat16 instead '
+            'of float16'
         )
