@@ -82,11 +82,13 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'))
     parser.add_argument('--num-train', type=int, default=1600, help='training videos')
     parser.add_argument('--num-val', type=int, default=200, help='held-back videos')
-    parser.add_argument('--pretrain-epochs', type=int, default=7)
-    parser.add_argument('--finetune-epochs', type=int, default=12)
+    parser.add_argument('--pretrain-epochs', type=int, default=14)
+    parser.add_argument('--finetune-epochs', type=int, default=10)
     args = parser.parse_args()
     start = time.time()
     os.environ['MOTION_DATA'] = str(args.data)
+    # Threads that spin while they wait would slow down the loaders beside them.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
     run(
         '1 of 5: videos of a moving square; their label is the direction',
