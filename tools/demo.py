@@ -7,7 +7,6 @@ draws what the sampler looks at. What is already there is used again.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -17,6 +16,10 @@ from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from projects.adamae.study import newest_metrics  # noqa: E402
+
 PRETRAIN = 'configs/demo/motion_pretrain.py'
 FINETUNE = 'configs/demo/motion_finetune.py'
 CLASSES = 8
@@ -66,13 +69,6 @@ def train(title: str, config: str, work_dir: Path, epochs: int, *options: str) -
     return checkpoint
 
 
-def newest_metrics(work_dir: Path, key: str) -> dict[str, float]:
-    """Read the last line of MMEngine's scalar logs that holds a metric."""
-    logs = sorted((ROOT / work_dir).rglob('*.json'), key=lambda p: p.stat().st_mtime)
-    rows = [json.loads(row) for log in logs for row in log.read_text().splitlines()]
-    return [row for row in rows if key in row][-1]
-
-
 def main() -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(
@@ -119,8 +115,8 @@ def main() -> None:
         *('tools/visualise.py', PRETRAIN, pretrained, '--out', pictures),
     )
 
-    masking = newest_metrics(args.out / 'pretrain', 'masking/enrichment')
-    accuracy = newest_metrics(args.out / 'test', 'acc/top1')
+    masking = newest_metrics(ROOT / args.out / 'pretrain', 'masking/enrichment')
+    accuracy = newest_metrics(ROOT / args.out / 'test', 'acc/top1')
     print(
         f"""
 == Done in {(time.time() - start) / 60:.1f} minutes. On {args.num_val} held-back videos:
