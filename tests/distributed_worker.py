@@ -7,8 +7,11 @@ import torch
 import torch.distributed as dist
 from conftest import tiny_model_cfg
 from mmaction.registry import MODELS
+from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import set_random_seed
+
+ROOT = Path(__file__).resolve().parents[1]
 
 dist.init_process_group('gloo')
 rank, world_size = dist.get_rank(), dist.get_world_size()
@@ -30,7 +33,8 @@ for _ in range(2):
     losses = wrapped(clips[share].double(), None, mode='loss', mask=mask[share])
     (losses['loss_reconstruction'] + losses['loss_sampling']).backward()
 
-set_random_seed(0, diff_rank_seed=True)  # as configs/_base_/default_runtime.py does
+runtime = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py')
+set_random_seed(**runtime.randomness)
 with torch.no_grad():
     free_mask = model.sampler(model.backbone.embed(clips.double())).mask
 torch.save(

@@ -77,7 +77,7 @@ def test_two_iterations(name, data, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('dataset, flips', [('ssv2', False), ('k400', True)])
 def test_pretraining_recipe(dataset, flips, data, monkeypatch):
-    """SPEC: 800 epochs, warm-up 40, AdamW 0.9 / 0.95, decay 0.05, 1.5e-4 a 256."""
+    """AdaMAE, appendix: 800 epochs, AdamW 0.9 / 0.95, decay 0.05, 1.5e-4 a 256."""
     cfg = load(f'adamae_vitb_{dataset}_pretrain.py', data, monkeypatch)
     steps = {step['type']: step for step in cfg.train_pipeline}
     assert ('Flip' in steps) == flips

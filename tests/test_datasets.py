@@ -1,7 +1,7 @@
 import pytest
 from conftest import write_videos
 
-from projects.adamae import VideoFolderDataset
+from projects.adamae import TolerantVideoDataset, VideoFolderDataset
 
 PIPELINE = [
     dict(type='DecordInit'),
@@ -19,6 +19,7 @@ def test_finds_videos_at_any_depth_and_follows_links(tmp_path):
     write_videos(tmp_path / 'clips/a/b', count=2)
     (tmp_path / 'clips/a/notes.txt').write_text('no video')
     (tmp_path / 'clips/linked').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'elsewhere/round').symlink_to(tmp_path / 'clips')
     dataset = make(tmp_path / 'clips')
     assert len(dataset) == 4
     sample = dataset[0]
@@ -32,11 +33,32 @@ def test_folder_that_is_missing_or_empty(tmp_path):
         make(tmp_path)
 
 
-def test_a_file_cut_in_half_is_replaced_in_training_and_named_in_testing(tmp_path):
-    write_videos(tmp_path, count=3)
+@pytest.fixture
+def damaged(tmp_path):
+    """Three videos, the second cut in half; with an annotation file."""
+    lines = write_videos(tmp_path, count=3)
     whole = (tmp_path / '1.mp4').read_bytes()
     (tmp_path / '1.mp4').write_bytes(whole[: len(whole) // 2])
-    sample = make(tmp_path)[1]
+    (tmp_path / 'list.txt').write_text('\n'.join(lines))
+    return tmp_path
+
+
+def annotated(folder, pipeline=PIPELINE, **kwargs):
+    prefix = dict(video=str(folder))
+    return TolerantVideoDataset(
+        str(folder / 'list.txt'), pipeline, data_prefix=prefix, **kwargs
+    )
+
+
+@pytest.mark.parametrize('build', [make, annotated])
+def test_a_damaged_file_is_replaced_in_training_and_named_in_testing(build, damaged):
+    sample = build(damaged)[1]
     assert len(sample['imgs']) == 4 and not sample['filename'].endswith('1.mp4')
     with pytest.raises(RuntimeError, match=r'1\.mp4: cannot be read'):
-        make(tmp_path, test_mode=True)[1]
+        build(damaged, test_mode=True)[1]
+
+
+def test_a_mistake_in_the_pipeline_is_not_blamed_on_the_video(damaged):
+    wrong = [*PIPELINE[:2], dict(type='Resize', scale=(8, 8))]
+    with pytest.raises(KeyError, match='imgs|img_shape'):
+        annotated(damaged, wrong)[0]

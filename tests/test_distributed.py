@@ -15,6 +15,7 @@ WORKER = Path(__file__).parent / 'distributed_worker.py'
 def run(world_size, out, port):
     """Start the worker on every rank; returns what each rank saved."""
     env = dict(os.environ, OMP_NUM_THREADS='1', MASTER_ADDR='127.0.0.1')
+    env['PYTHONPATH'] = str(WORKER.parents[1])
     env.update(MASTER_PORT=str(port), WORLD_SIZE=str(world_size))
     processes = [
         subprocess.Popen(

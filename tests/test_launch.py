@@ -183,16 +183,34 @@ def test_randomness_joins_config_and_arguments(randomness, changes, expected):
     assert cfg.randomness == expected
 
 
-def test_no_validate_auto_scale_lr_and_resume(toy):
+def test_no_validate_auto_scale_lr_and_resume(tmp_path):
     cfg = Config(dict(auto_scale_lr=dict(enable=False, base_batch_size=8), val_cfg=1))
-    args = train_arguments(no_validate=True, auto_scale_lr=True, resume=str(toy))
+    checkpoint, older = str(tmp_path / 'epoch_2.pth'), str(tmp_path / 'older.pth')
+    torch.save({}, checkpoint)
+    torch.save({}, older)
+    args = train_arguments(no_validate=True, auto_scale_lr=True, resume=checkpoint)
     launch.apply_train_arguments(cfg, args)
     assert cfg.val_cfg is None and cfg.val_dataloader is None
     assert cfg.val_evaluator is None
     assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=8)
-    assert cfg.resume and cfg.load_from == str(toy)
+    assert cfg.resume and cfg.load_from == checkpoint
+
+    # --resume alone: the newest checkpoint, and until there is one `load_from`.
+    cfg = Config(dict(load_from=older, work_dir=str(tmp_path / 'work')))
     launch.apply_train_arguments(cfg, train_arguments(resume='auto'))
-    assert cfg.resume and cfg.load_from is None
+    assert not cfg.resume and cfg.load_from == older
+    (tmp_path / 'work').mkdir()
+    (tmp_path / 'work/last_checkpoint').write_text(checkpoint)
+    launch.apply_train_arguments(cfg, train_arguments(resume='auto'))
+    assert cfg.resume and cfg.load_from == checkpoint
+
+
+def test_a_checkpoint_cut_in_half_is_told(tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(weight=torch.zeros(1000)), path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match='a part of one'):
+        launch.apply_train_arguments(Config(), train_arguments(resume=str(path)))
 
 
 def test_auto_scale_lr_needs_a_base_batch_size():
@@ -235,17 +253,20 @@ def test_amp_is_left_out_only_without_an_accelerator(monkeypatch, warned, accele
 
 
 def test_dump_is_added_to_the_evaluators(toy):
-    args = Namespace(config=str(toy), checkpoint=str(toy), dump='out.pkl')
+    checkpoint = str(toy.parent / 'weights.pth')
+    torch.save({}, checkpoint)
+    args = Namespace(config=str(toy), checkpoint=checkpoint, dump='out.pkl')
     dump = dict(type='DumpResults', out_file_path='out.pkl')
     for given, kept in ((dict(type='A'), 1), ([dict(type='A'), dict(type='B')], 2)):
-        cfg = Config(dict(test_dataloader=dict(batch_size=1), test_evaluator=given))
+        test = dict(test_dataloader={}, test_cfg={}, test_evaluator=given)
+        cfg = Config(dict(model={}, **test))
         launch.apply_test_arguments(cfg, args)
         assert len(cfg.test_evaluator) == kept + 1 and cfg.test_evaluator[-1] == dump
     with pytest.raises(ValueError, match='expected a .pkl file, got out.json'):
         launch.apply_test_arguments(
             cfg, Namespace(**{**vars(args), 'dump': 'out.json'})
         )
-    with pytest.raises(ValueError, match='expected test_dataloader'):
+    with pytest.raises(ValueError, match='got no model, test_dataloader'):
         launch.apply_test_arguments(Config(), args)
 
 
@@ -391,8 +412,13 @@ def test_bad_use_is_told_in_one_line(toy, capsys, name, arguments, message):
     assert line.startswith('error: ') and message in line
 
 
-def test_only_the_first_process_tells(monkeypatch, capsys):
-    monkeypatch.setenv('SLURM_PROCID', '1')
+def test_only_the_first_process_of_a_machine_tells(monkeypatch, capsys):
+    monkeypatch.setenv('SLURM_PROCID', '9')
+    monkeypatch.setenv('SLURM_LOCALID', '0')
+    with pytest.raises(SystemExit), launch.errors_in_one_line(ValueError):
+        raise ValueError('the folder is missing here')
+    assert 'missing here' in capsys.readouterr().err
+    monkeypatch.setenv('SLURM_LOCALID', '1')
     with pytest.raises(SystemExit), launch.errors_in_one_line(ValueError):
         raise ValueError('twice is once too often')
     assert capsys.readouterr().err == ''

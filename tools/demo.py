@@ -25,13 +25,14 @@ FINETUNE = 'configs/demo/motion_finetune.py'
 CLASSES = 8
 # Lines of a log that a person wants to see; the rest is in the log file.
 SHOWN = re.compile(r'Epoch\(.*|[Ee]rror: .*|[\w/.]+: (?:wrote|complete).*')
+PROGRESS = re.compile(r'(\d+/\d+), .*(ETA:.*)')
 NOISE = re.compile(r' (base_lr|lr|time|data_time|loss_\w+|memory): \S+')
 
 
 def run(title: str, *command: str | Path) -> None:
     """Run one step and show its progress; stop the demo if it fails."""
     print(f'\n== {title}\n   $ python {" ".join(map(str, command))}', flush=True)
-    start = time.time()
+    start = told = time.time()
     last: deque[str] = deque(maxlen=25)
     with subprocess.Popen(
         [sys.executable, '-u', '-W', 'ignore', *map(str, command)],
@@ -43,9 +44,12 @@ def run(title: str, *command: str | Path) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             last.append(line.rstrip())
-            shown = SHOWN.search(line)
+            shown, bar = SHOWN.search(line), PROGRESS.search(line)
             if shown:
                 print('  ', ' '.join(NOISE.sub('', shown[0]).split()), flush=True)
+            elif bar and time.time() - told > 2:
+                told = time.time()
+                print('  ', *bar.groups(), flush=True)
     if process.returncode:
         print(*last, sep='\n')
         sys.exit(f'\nThe demo stopped: this step failed (exit {process.returncode}).')
@@ -82,6 +86,9 @@ def main() -> None:
     parser.add_argument('--finetune-epochs', type=int, default=10)
     args = parser.parse_args()
     start = time.time()
+    # Another length is another run: nothing of it is mixed up with what is there.
+    pretrain = args.out / f'pretrain_{args.pretrain_epochs}'
+    finetune = pretrain / f'finetune_{args.finetune_epochs}'
     os.environ['MOTION_DATA'] = str(args.data)
     # Threads that spin while they wait would slow down the loaders beside them.
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -95,19 +102,19 @@ def main() -> None:
     pretrained = train(
         '2 of 5: pre-training without labels (a few minutes)',
         PRETRAIN,
-        args.out / 'pretrain',
+        pretrain,
         args.pretrain_epochs,
     )
     finetuned = train(
         '3 of 5: fine-tuning with labels',
         FINETUNE,
-        args.out / 'finetune',
+        finetune,
         args.finetune_epochs,
         f'load_from={pretrained}',
     )
     run(
         '4 of 5: testing on held-back videos, 2 clips x 3 crops of each',
-        *('tools/test.py', FINETUNE, finetuned, '--work-dir', args.out / 'test'),
+        *('tools/test.py', FINETUNE, finetuned, '--work-dir', finetune / 'test'),
     )
     pictures = args.out / 'pictures'
     run(
@@ -115,8 +122,8 @@ def main() -> None:
         *('tools/visualise.py', PRETRAIN, pretrained, '--out', pictures),
     )
 
-    masking = newest_metrics(ROOT / args.out / 'pretrain', 'masking/enrichment')
-    accuracy = newest_metrics(ROOT / args.out / 'test', 'acc/top1')
+    masking = newest_metrics(ROOT / pretrain, 'masking/enrichment')
+    accuracy = newest_metrics(ROOT / finetune / 'test', 'acc/top1')
     print(
         f"""
 == Done in {(time.time() - start) / 60:.1f} minutes. On {args.num_val} held-back videos:

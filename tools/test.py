@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.apply_test_arguments(cfg, args)
         launch.check_data(cfg, ('test',))
         launch.connect_processes(cfg)
-    runner = RUNNERS.build(cfg)
+        runner = RUNNERS.build(cfg)
     with launch.errors_in_one_line(CheckpointMismatch):
         runner.test()
 

@@ -49,12 +49,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
+        launch.require_keys(cfg, args.config, launch.TRAINING_KEYS)
         launch.apply_train_arguments(cfg, args)
         launch.check_schedule(cfg)
         launch.check_data(cfg, ('train', 'val'))
         launch.connect_processes(cfg)
         launch.drop_amp_without_accelerator(cfg)
-    runner = RUNNERS.build(cfg)
+        runner = RUNNERS.build(cfg)
+        launch.check_length(runner)
     with launch.errors_in_one_line(CheckpointMismatch):
         runner.train()
 

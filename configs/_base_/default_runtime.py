@@ -10,7 +10,11 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
 )
-custom_hooks = [dict(type='FiniteCheckHook'), dict(type='CheckpointCheckHook')]
+custom_hooks = [
+    dict(type='CheckpointCheckHook'),
+    dict(type='FiniteCheckHook'),
+    dict(type='RandomStateHook'),
+]
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from logging import WARNING
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch.distributed
 from mmaction.datasets import VideoDataset
@@ -28,6 +29,7 @@ from mmengine.device import (
 )
 from mmengine.fileio import join_path, list_from_file
 from mmengine.logging import print_log
+from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.utils import is_abs
 
 # Where each launcher says: this process, how many there are, this one's place
@@ -41,6 +43,8 @@ _LAUNCHER_VARIABLES = {
         'OMPI_COMM_WORLD_LOCAL_RANK',
     ),
 }
+# What a config must have to train.
+TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 # How many of an annotation file's videos are looked for on the disk.
 _LOOK_FOR = 3
 
@@ -90,7 +94,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
 def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
     """Turn errors of the given kinds into one line and exit code 2.
 
-    Only the first process of a distributed run prints it.
+    Only the first process on each machine of a distributed run prints it.
 
     Args:
         *kinds (type[Exception]): what to catch.
@@ -98,7 +102,7 @@ def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        if _rank() == 0:
+        if _rank_and_local_rank()[1] == 0:
             print(f'error: {error}', file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -133,6 +137,26 @@ def load_config(args: Namespace) -> Config:
     return cfg
 
 
+def require_keys(cfg: Config, config: str, keys: Sequence[str]) -> None:
+    """Refuse a config that is only a part of one.
+
+    Args:
+        cfg (Config): the config.
+        config (str): where it comes from.
+        keys (Sequence[str]): what it must have.
+
+    Raises:
+        ValueError: if one is missing.
+    """
+    missing = [key for key in keys if cfg.get(key) is None]
+    if missing:
+        raise ValueError(
+            f'{config}: expected {", ".join(keys)} in the config, got no '
+            f'{", ".join(missing)}; take one that has them, such as those in configs/ '
+            'itself'
+        )
+
+
 def apply_train_arguments(cfg: Config, args: Namespace) -> None:
     """Apply the arguments of ``tools/train.py`` to a config, in place.
 
@@ -159,12 +183,19 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
             )
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
 
-    if args.resume is not None:
+    if args.resume == 'auto':
+        # Without a checkpoint to resume, `load_from` stays what the run starts with.
+        latest = find_latest_checkpoint(cfg.work_dir)
+        cfg.resume = latest is not None
+        if latest is not None:
+            cfg.load_from = latest
+        else:
+            _warn(f'--resume: no checkpoint in {cfg.work_dir}, starting from the start')
+    elif args.resume is not None:
         cfg.resume = True
-        cfg.load_from = None
-        if args.resume != 'auto':
-            _require_file('checkpoint', args.resume)
-            cfg.load_from = args.resume
+        cfg.load_from = args.resume
+    if cfg.get('load_from'):
+        _require_checkpoint(cfg.load_from)
 
     if args.auto_scale_lr:
         if not cfg.get('auto_scale_lr'):
@@ -197,12 +228,9 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
         ValueError: if the config has no test set, or ``dump`` does not name a
             pickle file.
     """
-    if not cfg.get('test_dataloader'):
-        raise ValueError(
-            f'{args.config}: expected test_dataloader, test_cfg and test_evaluator '
-            'in the config, got none; test with a config that has them'
-        )
-    _require_file('checkpoint', args.checkpoint)
+    keys = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
+    require_keys(cfg, args.config, keys)
+    _require_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
     if args.dump is not None:
@@ -264,6 +292,25 @@ def check_schedule(cfg: Config) -> None:
                 f'--cfg-options param_scheduler.{max(index - 1, 0)}.end=1 '
                 f'param_scheduler.{index}.begin=1'
             )
+
+
+def check_length(runner: Runner) -> None:
+    """Find a training set that is smaller than a batch, which would train nothing.
+
+    Args:
+        runner (Runner): of a training run; its data loader is built.
+
+    Raises:
+        ValueError: if no batch can be made.
+    """
+    loader = runner.train_loop.dataloader
+    if len(loader) == 0:
+        processes = f' on {runner.world_size} processes' if runner.distributed else ''
+        raise ValueError(
+            f'train_dataloader: {len(loader.dataset)} videos do not make one batch of '
+            f'{loader.batch_size}{processes}; lower it with --cfg-options '
+            'train_dataloader.batch_size=N'
+        )
 
 
 def connect_processes(cfg: Config) -> None:
@@ -328,16 +375,16 @@ def has_accelerator() -> bool:
     )
 
 
-def _rank() -> int:
-    """This process's number among those of the run, also before they connect."""
-    for rank, _, _ in _LAUNCHER_VARIABLES.values():
+def _rank_and_local_rank() -> tuple[int, int]:
+    """This process's place in the run and on its machine, also before they connect."""
+    for rank, _, local_rank in _LAUNCHER_VARIABLES.values():
         if rank in os.environ:
-            return int(os.environ[rank])
-    return 0
+            return int(os.environ[rank]), int(os.environ.get(local_rank, 0))
+    return 0, 0
 
 
 def _warn(message: str) -> None:
-    if _rank() == 0:
+    if _rank_and_local_rank()[0] == 0:
         print_log(message, logger='current', level=WARNING)
 
 
@@ -348,6 +395,15 @@ def _is_remote(path: str) -> bool:
 def _require_file(what: str, path: str) -> None:
     if not _is_remote(path) and not os.path.isfile(os.path.expanduser(path)):
         raise FileNotFoundError(f'{what} not found: {path}')
+
+
+def _require_checkpoint(path: str) -> None:
+    _require_file('checkpoint', path)
+    if not _is_remote(path) and not is_zipfile(os.path.expanduser(path)):
+        raise ValueError(
+            f'checkpoint {path}: expected a file that torch.save wrote, got something '
+            'else or a part of one; name another, or copy it again'
+        )
 
 
 def _warn_if_new(cfg: Config, key: str) -> None:

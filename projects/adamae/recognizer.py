@@ -8,8 +8,9 @@ from mmaction.registry import MODELS
 from mmaction.utils import ConfigType, OptSampleList, SampleList
 from torch import Tensor
 
+from .backbone import MaskedVisionTransformer
 from .samplers import TokenSample
-from .tokens import gather_tokens, patchify
+from .tokens import count_visible, gather_tokens, patchify, split_ids
 
 
 @MODELS.register_module()
@@ -24,6 +25,9 @@ class MAERecognizer(BaseRecognizer):
         loss (dict): the loss. Defaults to ``dict(type='AdaMAELoss')``.
         data_preprocessor (dict): an ``AdaMAEDataPreprocessor``; the target is made
             from its mean and std.
+
+    Raises:
+        TypeError: if the backbone is another class.
     """
 
     def __init__(
@@ -40,6 +44,11 @@ class MAERecognizer(BaseRecognizer):
             data_preprocessor=MODELS.build(data_preprocessor),
         )
         encoder = self.backbone
+        if not isinstance(encoder, MaskedVisionTransformer):
+            raise TypeError(
+                'backbone: expected a MaskedVisionTransformer, got '
+                f'{type(encoder).__name__}, which cannot encode some of its tokens'
+            )
         sizes = dict(grid_size=encoder.token_grid, in_channels=encoder.embed_dims)
         token_values = (
             encoder.tubelet_size * encoder.patch_size**2 * encoder.in_channels
@@ -62,7 +71,8 @@ class MAERecognizer(BaseRecognizer):
         tokens = self.backbone.embed(inputs)
         visible_ids = None
         if mask is not None:
-            visible_ids = self.sampler(tokens, mask).visible_ids
+            visible = count_visible(mask, (tokens.shape[0], tokens.shape[1]))
+            visible_ids, _ = split_ids(mask, visible)
         return self.backbone.encode(tokens, visible_ids)
 
     def _forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -95,6 +95,34 @@ def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
     )
 
 
+def count_visible(mask: Tensor, shape: tuple[int, int]) -> int:
+    """Check a forced mask. This waits for the device, a drawn mask never does.
+
+    Args:
+        mask (Tensor): bool, shape (B, N), True = masked.
+        shape (tuple[int, int]): the shape it must have.
+
+    Returns:
+        int: V, the number of visible tokens in every row.
+
+    Raises:
+        ValueError: if it has another shape or dtype, rows that differ in their number
+            of masked tokens, or no visible or no masked token.
+    """
+    if tuple(mask.shape) != shape or mask.dtype != torch.bool:
+        raise ValueError(
+            f'mask: expected bool of shape {shape}, got {mask.dtype} of shape '
+            f'{tuple(mask.shape)}'
+        )
+    counts = (~mask).sum(dim=1).unique().tolist()
+    if len(counts) != 1 or not 1 <= counts[0] < shape[1]:
+        raise ValueError(
+            f'mask: expected the same number of visible tokens, 1 to {shape[1] - 1}, '
+            f'in every row, got {counts}'
+        )
+    return counts[0]
+
+
 def split_ids(mask: Tensor, visible: int) -> tuple[Tensor, Tensor]:
     """List the visible and the masked tokens of a mask.
 

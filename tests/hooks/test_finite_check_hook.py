@@ -30,3 +30,11 @@ def test_names_iteration_and_cause(bad, cause):
     outputs.update({k: torch.tensor(v) for k, v in bad.items()})
     with pytest.raises(FloatingPointError, match=f'iteration 42: .*{cause}'):
         hook.after_train_iter(Runner, 0, outputs=outputs)
+
+
+def test_no_ruined_weight_is_saved():
+    state = dict(a=torch.ones(2), steps=torch.tensor(3))
+    FiniteCheckHook().before_save_checkpoint(Runner, dict(state_dict=state))
+    state['b'] = torch.tensor([1.0, float('inf')])
+    with pytest.raises(FloatingPointError, match='iteration 42: b is non-finite'):
+        FiniteCheckHook().before_save_checkpoint(Runner, dict(state_dict=state))

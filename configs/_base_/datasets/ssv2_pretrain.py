@@ -23,7 +23,7 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='VideoDataset',
+        type='TolerantVideoDataset',
         ann_file='data/sthv2/sthv2_train_list_videos.txt',
         data_prefix=dict(video='data/sthv2/videos'),
         pipeline=train_pipeline,

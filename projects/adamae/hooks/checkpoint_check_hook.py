@@ -7,7 +7,7 @@ from typing import Any
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 
 from ..checkpoints import fit_checkpoint
 
@@ -41,5 +41,8 @@ class CheckpointCheckHook(Hook):
             training = isinstance(runner._train_loop, BaseLoop)
             purpose = 'train' if training else 'test'
         fit_checkpoint(
-            checkpoint, model, purpose, runner._load_from or 'the checkpoint'
+            checkpoint,
+            model,
+            purpose,
+            runner._load_from or find_latest_checkpoint(runner.work_dir),
         )

@@ -9,15 +9,21 @@ from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+ADVICE = (
+    'Resume from the checkpoint before, with a lower learning rate, with gradient '
+    'clipping (optim_wrapper.clip_grad.max_norm=1.0), or with dtype=bfloat16 instead '
+    'of float16'
+)
+
 
 @HOOKS.register_module()
 class FiniteCheckHook(Hook):
-    """Raise as soon as a logged loss or diagnostic is not finite.
+    """Raise as soon as a loss, a diagnostic or a weight to be saved is not finite.
 
-    It runs after every iteration, before a checkpoint could be written: what is on
-    the disk stays good. (The released AdaMAE code replaces NaN logits by 0, which hides
-    the divergence.) The logger reads the same numbers anyway, so this adds no wait
-    for the device.
+    Losses are looked at after every iteration, weights before they are saved: no
+    checkpoint holds a NaN. (The released AdaMAE code replaces NaN logits by 0, which
+    hides the divergence.) The logger reads the same numbers anyway, so this adds no
+    wait for the device.
     """
 
     priority = 'VERY_HIGH'
@@ -54,8 +60,22 @@ class FiniteCheckHook(Hook):
         numbers = ', '.join(f'{name}={value}' for name, value in bad.items())
         raise FloatingPointError(
             f'iteration {runner.iter + 1}: {cause} became non-finite ({numbers}). '
-            'Nothing was saved since then. Resume from the last checkpoint with a '
-            'lower learning rate, with gradient clipping '
-            '(optim_wrapper.clip_grad.max_norm=1.0), or with dtype=bfloat16 instead '
-            'of float16'
+            + ADVICE
         )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check the weights that are about to be saved.
+
+        Args:
+            runner (Runner): the runner.
+            checkpoint (dict): what will be written.
+
+        Raises:
+            FloatingPointError: if one is NaN or infinite; nothing is written.
+        """
+        for name, weight in checkpoint['state_dict'].items():
+            if weight.is_floating_point() and not weight.isfinite().all():
+                raise FloatingPointError(
+                    f'iteration {runner.iter + 1}: {name} is non-finite, so this '
+                    f'checkpoint is not written. {ADVICE}'
+                )

@@ -84,14 +84,21 @@ class MaskingMetric(BaseMetric):
         """Count one batch.
 
         Args:
-            data_batch (Any): not used.
+            data_batch (Any): what was loaded, ``inputs`` one a video.
             data_samples (Sequence[dict]): predictions of ``MAERecognizer``: ``mask``
                 (N,), ``token_error`` (N,), perhaps ``probs`` (N,) and ``object_mask``
                 (T, H, W).
 
         Raises:
-            ValueError: if an object mask does not have as many tokens as the clip.
+            ValueError: if an object mask does not have as many tokens as the clip,
+                or a video more than one clip.
         """
+        if data_batch is not None and len(data_batch['inputs']) != len(data_samples):
+            # MMEngine keeps as many results as there are videos and drops the rest.
+            raise ValueError(
+                f'MaskingMetric: expected one clip a video, got {len(data_samples)} of '
+                f'{len(data_batch["inputs"])} videos; set num_clips=1 in the pipeline'
+            )
         for sample in data_samples:
             masked = sample['mask'].cpu()
             error = sample['token_error'].cpu().double()

@@ -11,7 +11,7 @@ from mmaction.utils import OptConfigType
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ..tokens import num_visible, split_ids
+from ..tokens import count_visible, num_visible, split_ids
 
 
 class TokenSample(NamedTuple):
@@ -58,8 +58,6 @@ class TokenSampler(BaseModule, metaclass=ABCMeta):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.grid_size = tuple(grid_size)
-        self.in_channels = in_channels
-        self.mask_ratio = mask_ratio
         self.num_tokens = prod(grid_size)
         self.num_visible = num_visible(self.num_tokens, mask_ratio)
 
@@ -97,21 +95,5 @@ class TokenSampler(BaseModule, metaclass=ABCMeta):
             top = keys.topk(visible, dim=1, sorted=False).indices
             mask = torch.ones_like(keys, dtype=torch.bool).scatter(1, top, False)
         else:
-            visible = _count_visible(mask, tuple(tokens.shape[:2]))
+            visible = count_visible(mask, (tokens.shape[0], tokens.shape[1]))
         return TokenSample(mask, *split_ids(mask, visible), log_probs)
-
-
-def _count_visible(mask: Tensor, shape: tuple[int, ...]) -> int:
-    """Check a forced mask; this waits for the device, a drawn mask never does."""
-    if tuple(mask.shape) != shape or mask.dtype != torch.bool:
-        raise ValueError(
-            f'mask: expected bool of shape {shape}, got {mask.dtype} of shape '
-            f'{tuple(mask.shape)}'
-        )
-    counts = (~mask).sum(dim=1).unique().tolist()
-    if len(counts) != 1 or not 1 <= counts[0] < shape[1]:
-        raise ValueError(
-            f'mask: expected the same number of visible tokens, 1 to {shape[1] - 1}, '
-            f'in every row, got {counts}'
-        )
-    return counts[0]

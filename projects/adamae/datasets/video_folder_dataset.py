@@ -8,17 +8,17 @@ from typing import Any
 
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
-from mmengine.logging import print_log
+
+from .unreadable import UnreadableVideos
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
 
 @DATASETS.register_module()
-class VideoFolderDataset(VideoDataset):
+class VideoFolderDataset(UnreadableVideos, VideoDataset):
     """All videos below a folder, without labels, in the order of their names.
 
-    A file that cannot be read is named in a warning and replaced by another one while
-    training; while testing it is an error.
+    Unreadable files are treated as :class:`UnreadableVideos` says.
 
     Args:
         data_prefix (dict): ``dict(video=FOLDER)``.
@@ -46,43 +46,21 @@ class VideoFolderDataset(VideoDataset):
                 f'data_prefix.video: expected a folder of videos, found none at '
                 f'{folder.resolve()}'
             )
-        # os.walk and not Path.rglob: it follows links, as large collections use them.
-        files = sorted(
-            os.path.join(root, name)
-            for root, _, names in os.walk(folder, followlinks=True)
-            for name in names
-            if name.lower().endswith(VIDEO_SUFFIXES)
-        )
+        # Large collections are often made of links; each folder is looked into once.
+        files, seen = [], set()
+        for root, folders, names in os.walk(folder, followlinks=True):
+            if os.path.realpath(root) in seen:
+                folders.clear()
+                continue
+            seen.add(os.path.realpath(root))
+            files += [
+                os.path.join(root, name)
+                for name in names
+                if name.lower().endswith(VIDEO_SUFFIXES)
+            ]
         if not files:
             raise FileNotFoundError(
                 f'data_prefix.video: {folder.resolve()} holds no video '
                 f'({" ".join(VIDEO_SUFFIXES)})'
             )
-        return [dict(filename=name, label=-1) for name in files]
-
-    def prepare_data(self, idx: int) -> Any:
-        """Load a video.
-
-        Args:
-            idx (int): its number.
-
-        Returns:
-            dict | None: what the pipeline gives; None, for another one to be taken,
-            if the file cannot be read while training.
-
-        Raises:
-            RuntimeError: if it cannot be read while testing; names the file.
-        """
-        try:
-            return super().prepare_data(idx)
-        except Exception as error:  # decord raises a class of its own
-            filename = self.get_data_info(idx)['filename']
-            message = f'{filename}: cannot be read ({str(error).strip()[:200]})'
-            if self.test_mode:
-                raise RuntimeError(message) from error
-            print_log(
-                f'{message}; another video takes its place',
-                logger='current',
-                level=30,
-            )
-            return None
+        return [dict(filename=name, label=-1) for name in sorted(files)]

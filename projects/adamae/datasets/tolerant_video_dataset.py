@@ -1,0 +1,16 @@
+"""MMAction2's annotated videos, damaged ones among them."""
+
+from __future__ import annotations
+
+from mmaction.datasets import VideoDataset
+from mmaction.registry import DATASETS
+
+from .unreadable import UnreadableVideos
+
+
+@DATASETS.register_module()
+class TolerantVideoDataset(UnreadableVideos, VideoDataset):
+    """``VideoDataset`` that goes on training when a video cannot be read.
+
+    Arguments as in MMAction2's ``VideoDataset``; see :class:`UnreadableVideos`.
+    """
