@@ -1,0 +1,3 @@
+_base_ = 'adamae_vitb_ssv2_pretrain.py'
+
+model = dict(backbone=dict(embed_dims=1024, depth=24, num_heads=16))
