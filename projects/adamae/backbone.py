@@ -115,10 +115,10 @@ class MaskedVisionTransformer(VisionTransformer):
         Raises:
             CheckpointMismatch: if it does not, see ``load_pretrained``.
         """
-        init_cfg = self.init_cfg
+        init_cfg: Any = self.init_cfg
         cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg]
         pretrained = [c for c in cfgs if c and c['type'] == 'Pretrained']
-        self.init_cfg = [c for c in cfgs if c and c not in pretrained]
+        self.init_cfg: Any = [c for c in cfgs if c and c not in pretrained]
         super().init_weights()
         self.init_cfg = init_cfg
         for cfg in pretrained:

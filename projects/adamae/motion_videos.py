@@ -87,8 +87,8 @@ class MotionSpec:
         good = 2 <= low <= high <= half
         self._check('object_size', good, f'2 <= low <= high <= {half}')
         # Faster, and the way round the other side would be the shorter one.
-        low, high = self.speed
-        self._check('speed', 0 < low <= high < half, f'0 < low <= high < {half}')
+        slow, fast = self.speed
+        self._check('speed', 0 < slow <= fast < half, f'0 < low <= high < {half}')
 
     def _check(self, name: str, good: bool, expected: str) -> None:
         if not good:
@@ -172,8 +172,8 @@ def _smooth_field(rng: np.random.Generator, size: int) -> np.ndarray:
         frequency = rng.uniform(0.4, 0.8) * 2 * np.pi
         along = np.cos(angle) * column + np.sin(angle) * row
         waves.append(np.sin(frequency * along + phase))
-    brightness, *colour = waves
-    colour = np.stack(colour, axis=-1) * 20 + rng.uniform(-20, 20, 3)
+    brightness, *others = waves
+    colour = np.stack(others, axis=-1) * 20 + rng.uniform(-20, 20, 3)
     return np.rint(128 + 60 * brightness[..., None] + colour).astype(np.uint8)
 
 

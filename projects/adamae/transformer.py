@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -58,13 +59,14 @@ class TransformerBlock(Block):
                 'every attention head needs the same whole number of channels'
             )
         super().__init__(embed_dims, num_heads, **kwargs)
-        self.attn = FusedAttention(
+        stock: Attention = self.attn
+        self.attn: Attention = FusedAttention(
             embed_dims,
             num_heads,
-            qkv_bias=hasattr(self.attn, 'q_bias'),
+            qkv_bias=hasattr(stock, 'q_bias'),
             qk_scale=kwargs.get('qk_scale'),
-            attn_drop_rate=self.attn.attn_drop.p,
-            drop_rate=self.attn.proj_drop.p,
+            attn_drop_rate=stock.attn_drop.p,
+            drop_rate=stock.proj_drop.p,
         )
 
 
@@ -72,12 +74,12 @@ class BlockStack(ModuleList):
     """Transformer blocks applied one after the other.
 
     Args:
-        blocks (list[nn.Module]): blocks of the same width.
+        blocks (Sequence[nn.Module]): blocks of the same width.
         with_cp (bool): recompute activations in the backward pass (activation
             checkpointing): less memory, about a third more arithmetic.
     """
 
-    def __init__(self, blocks: list[nn.Module], with_cp: bool = False) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], with_cp: bool = False) -> None:
         super().__init__(blocks)
         self.with_cp = with_cp
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isqrt, prod
 from typing import Any
 
@@ -163,7 +163,7 @@ def assume(weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
     """
     guess = {}
     for part in ('backbone', 'decoder'):
-        heads = _HEADS.get(arch.get(f'{part}.embed_dims'))
+        heads = _HEADS.get(arch.get(f'{part}.embed_dims', 0))
         if heads and f'{part}.num_heads' not in arch:
             guess[f'{part}.num_heads'] = heads
     positions = num_positions(weights)
@@ -222,7 +222,7 @@ def summary(arch: Architecture) -> str:
     Returns:
         str: one line.
     """
-    a = arch.get
+    a: Callable[[str], Any] = arch.get
     width, depth = a('backbone.embed_dims'), a('backbone.depth')
     patch = a('backbone.patch_size')
     heads = [f'{a("backbone.num_heads")} heads'] if 'backbone.num_heads' in arch else []

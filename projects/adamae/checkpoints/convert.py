@@ -55,7 +55,9 @@ def convert(
     millions = (
         sum(t.numel() for n, t in weights.items() if n != 'backbone.pos_embed') / 1e6
     )
-    yield f'found: {recognise(source.weights).title}'
+    found = recognise(source.weights)
+    assert found is not None  # else to_ours has refused it
+    yield f'found: {found.title}'
     yield f'model: {summary(arch)}; {millions:.1f} M parameters'
     if guess:
         yield 'assumed: ' + ', '.join(f'{k}={v}' for k, v in guess.items())

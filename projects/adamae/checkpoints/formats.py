@@ -293,7 +293,7 @@ FORMATS = (
 FAMILIES = tuple(dict.fromkeys(form.family for form in FORMATS))
 
 
-def weights_in(content: Any) -> Mapping[str, Tensor]:
+def weights_in(content: Any) -> dict[str, Tensor]:
     """Find the weights in what a checkpoint file holds.
 
     Args:
@@ -301,16 +301,16 @@ def weights_in(content: Any) -> Mapping[str, Tensor]:
             (MMEngine), ``model`` (the authors') or ``module`` (DeepSpeed).
 
     Returns:
-        Mapping[str, Tensor]: the weights, under the names of the file.
+        dict[str, Tensor]: the weights, under the names of the file.
 
     Raises:
         ValueError: if there are none.
     """
-    if isinstance(content, Mapping):
+    if isinstance(content, dict):
         inside = [content.get(key) for key in ('state_dict', 'model', 'module')]
         for weights in (*inside, content):
             if (
-                isinstance(weights, Mapping)
+                isinstance(weights, dict)
                 and weights
                 and all(isinstance(value, Tensor) for value in weights.values())
             ):
@@ -411,7 +411,7 @@ def _translate(name: str, source: str, target: str) -> str:
     return target.format(**match.groupdict()) if match else ''
 
 
-def _check_blocks(weights: Mapping[str, Tensor]) -> None:
+def _check_blocks(weights: Iterable[str]) -> None:
     """Refuse stacks of blocks with a gap."""
     stacks: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     for name in weights:

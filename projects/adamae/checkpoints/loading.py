@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from .architecture import Grid, by, describe, said_by_config, summary, token_grid
 from .formats import recognise, some, weights_in
 
+Purpose = Literal['train', 'test', 'resume']
+
 
 class CheckpointMismatch(ValueError):
     """A checkpoint does not hold the weights of the model."""
@@ -43,7 +45,7 @@ def resize_positions(table: Tensor, old: Grid, new: Grid) -> Tensor:
 def fit_checkpoint(
     checkpoint: MutableMapping[str, Any],
     model: nn.Module,
-    purpose: Literal['train', 'test', 'resume'],
+    purpose: Purpose,
     source: str = 'the checkpoint',
 ) -> None:
     """Make the weights of a checkpoint those of a model, in place, or refuse them.
@@ -126,7 +128,7 @@ def _log(message: str, level: int = logging.INFO) -> None:
     print_log(message, logger='current', level=level)
 
 
-def _weights(content: Any, source: str) -> MutableMapping[str, Tensor]:
+def _weights(content: Any, source: str) -> dict[str, Tensor]:
     """Find the weights, under our names or unknown ones."""
     try:
         weights = weights_in(content)
@@ -171,8 +173,8 @@ def _fit_positions(
                 _log(f'{name}: not in the checkpoint, fixed table of {by(new)} tokens')
         elif weights[name].shape[1] != wanted.shape[1]:
             places = weights[name].shape[1]
-            known = stated is not None and prod(stated) == places
-            old = stated if known else _guess(places, new)
+            known = stated if stated and prod(stated) == places else None
+            old = known or _guess(places, new)
             weights[name] = resize_positions(weights[name], old, new)
             _log(
                 f'{name}: interpolated from {by(old)} to {by(new)} tokens'

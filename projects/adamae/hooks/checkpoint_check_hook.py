@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 
-from ..checkpoints import fit_checkpoint
+from ..checkpoints import Purpose, fit_checkpoint
 
 
 @HOOKS.register_module()
@@ -34,6 +34,7 @@ class CheckpointCheckHook(Hook):
             CheckpointMismatch: if they do not fit.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        purpose: Purpose
         if runner._resume:
             purpose = 'resume'
         else:
