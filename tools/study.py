@@ -14,7 +14,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from mmengine.config import Config
@@ -92,9 +92,8 @@ def judge(way: str, config: Path | None, seed: int, out: Path) -> dict[str, floa
         masking = newest_metrics(out / 'pretrain', 'masking/reconstruction')
         results['reconstruction'] = masking['masking/reconstruction']
         results['enrichment'] = masking['masking/enrichment']
-        printed = run(
-            *('knn_eval.py', FINETUNE, pretrained), log=out / 'knn/printed.log'
-        )
+        arguments = [config, pretrained, '--data', FINETUNE]
+        printed = run('knn_eval.py', *arguments, log=out / 'knn/printed.log')
         results['k-NN'] = float(re.findall(r'^20 +([\d.]+)%', printed, re.M)[0]) / 100
         train(LINEAR, out / 'linear', seed, *start)
         results['linear'] = newest_metrics(out / 'linear', 'acc/top1')['acc/top1']
@@ -117,10 +116,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     plan = [(way, config, seed) for seed in args.seeds for way, config in ways.items()]
     results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     with ThreadPoolExecutor(args.jobs) as pool:
-        runs = pool.map(lambda job: judge(*job, args.out), plan)
-        for done, ((way, _, seed), result) in enumerate(
-            zip(plan, runs, strict=True), start=1
-        ):
+        runs = {pool.submit(judge, *job, args.out): job for job in plan}
+        for done, future in enumerate(as_completed(runs), start=1):
+            way, _, seed = runs[future]
+            try:
+                result = future.result()
+            except RuntimeError as error:
+                pool.shutdown(cancel_futures=True)
+                sys.exit(f'error: {way}, seed {seed}: {error}')
             results[way].append(result)
             print(f'{done} of {len(plan)}: {way}, seed {seed}: {result}', flush=True)
     text = table(results)

@@ -84,7 +84,7 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='VideoDataset',
+        type='TolerantVideoDataset',
         ann_file='data/sthv2/sthv2_train_list_videos.txt',
         data_prefix=dict(video='data/sthv2/videos'),
         pipeline=train_pipeline,
@@ -97,7 +97,7 @@ val_dataloader = dict(
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='VideoDataset',
+        type='TolerantVideoDataset',
         ann_file='data/sthv2/sthv2_val_list_videos.txt',
         data_prefix=dict(video='data/sthv2/videos'),
         pipeline=val_pipeline,
@@ -110,7 +110,7 @@ test_dataloader = dict(
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='VideoDataset',
+        type='TolerantVideoDataset',
         ann_file='data/sthv2/sthv2_val_list_videos.txt',
         data_prefix=dict(video='data/sthv2/videos'),
         pipeline=test_pipeline,
