@@ -8,8 +8,10 @@ from . import compat  # isort: skip  # first: without it, MMAction2 may not impo
 from . import atomic_backend, hooks, metrics, transforms
 from .backbone import MaskedVisionTransformer
 from .data_preprocessor import AdaMAEDataPreprocessor
-from .datasets import VideoFolderDataset
+from .datasets import TolerantVideoDataset, VideoFolderDataset
 from .decoder import MAEDecoder
+from .frozen_backbone import FrozenVisionTransformer
+from .linear_probe_head import LinearProbeHead
 from .losses import AdaMAELoss
 from .recognizer import MAERecognizer
 from .samplers import AdaptiveSamplerHead, RandomSamplerHead, TokenSample, TokenSampler
@@ -18,12 +20,15 @@ __all__ = [
     'AdaMAEDataPreprocessor',
     'AdaMAELoss',
     'AdaptiveSamplerHead',
+    'FrozenVisionTransformer',
+    'LinearProbeHead',
     'MAEDecoder',
     'MAERecognizer',
     'MaskedVisionTransformer',
     'RandomSamplerHead',
     'TokenSample',
     'TokenSampler',
+    'TolerantVideoDataset',
     'VideoFolderDataset',
     'atomic_backend',
     'compat',

@@ -11,14 +11,13 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from mmaction.registry import DATASETS, MODELS
+from mmaction.registry import DATASETS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
-from torch import Tensor, nn
+from torch import Tensor
 
+from . import features
 from .recognizer import MAERecognizer
 from .tokens import patchify, unpatchify
 
@@ -116,15 +115,15 @@ def prediction_rows(
         ``probability`` (learnt samplers only) and ``mask``.
     """
     mask, error = sample.mask, sample.token_error.float()
-    size = clip.shape[-2:]
+    size = (clip.shape[-2], clip.shape[-1])
 
     def painted(values: Tensor) -> np.ndarray:
         return token_images(values, size, patch_size).numpy()
 
     hidden = painted(mask)[..., None]
     video = clip[:, ::tubelet_size].permute(1, 2, 3, 0).numpy()
-    rebuilt = rebuild_clip(clip, mask, sample.pred, patch_size, tubelet_size, norm_pix)
-    rebuilt = rebuilt[:, ::tubelet_size].permute(1, 2, 3, 0).numpy()
+    whole = rebuild_clip(clip, mask, sample.pred, patch_size, tubelet_size, norm_pix)
+    rebuilt = whole[:, ::tubelet_size].permute(1, 2, 3, 0).numpy()
     # A few hopeless tokens must not turn all others black.
     errors = _colours('magma', error[mask].quantile(0.98))
     error_images = _paint(errors, painted(error))
@@ -158,7 +157,7 @@ def _colours(cmap: str, top: Tensor) -> ScalarMappable:
 
 def _paint(colours: ScalarMappable, values: np.ndarray) -> np.ndarray:
     # to_rgba would take three time steps for an image.
-    return colours.cmap(colours.norm(values))[..., :3]
+    return np.asarray(colours.cmap(colours.norm(values)))[..., :3]
 
 
 def _uint8(images: np.ndarray) -> np.ndarray:
@@ -275,50 +274,13 @@ def load_model(cfg: Config, checkpoint: str) -> MAERecognizer:
     Raises:
         ValueError: if the checkpoint is not one of this model.
     """
-    init_default_scope(cfg.get('default_scope', 'mmaction'))
-    model = MODELS.build(cfg.model)
+    model = features.load_model(cfg, checkpoint)
     if not isinstance(model, MAERecognizer):
         raise ValueError(
             'expected the config of a MAERecognizer (pre-training), got '
             f'{type(model).__name__}'
         )
-    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-    load_exactly(model, content.get('state_dict', content), checkpoint)
-    return model.eval()
-
-
-def load_exactly(model: nn.Module, state_dict: dict[str, Tensor], name: str) -> None:
-    """Load weights that must fit the model to the last key and shape.
-
-    Args:
-        model (nn.Module): what to load into.
-        state_dict (dict[str, Tensor]): weights.
-        name (str): where they come from, for the message.
-
-    Raises:
-        ValueError: if a key is missing or unexpected, or a shape differs.
-    """
-    wanted = model.state_dict()
-    problems = {
-        'missing': sorted(wanted.keys() - state_dict.keys()),
-        'unexpected': sorted(state_dict.keys() - wanted.keys()),
-        'of another shape': [
-            f'{key} {tuple(state_dict[key].shape)} (wanted: {tuple(value.shape)})'
-            for key, value in wanted.items()
-            if key in state_dict and state_dict[key].shape != value.shape
-        ],
-    }
-    if any(problems.values()):
-        text = '; '.join(
-            f'{len(keys)} {kind}: {", ".join(keys[:3])}{", ..." * (len(keys) > 3)}'
-            for kind, keys in problems.items()
-            if keys
-        )
-        raise ValueError(
-            f'{name} is not a checkpoint of this {type(model).__name__}: weights '
-            f'{text}. Use the config it was trained with.'
-        )
-    model.load_state_dict(state_dict)
+    return model
 
 
 class Clip(NamedTuple):
@@ -383,24 +345,7 @@ def video_clips(
     Raises:
         FileNotFoundError: if there is no such file.
     """
-    encoder = model.backbone
-    size = encoder.token_grid[1] * encoder.patch_size
-    pipeline = Compose(
-        [
-            dict(type='DecordInit'),
-            dict(
-                type='SampleFrames',
-                clip_len=encoder.token_grid[0] * encoder.tubelet_size,
-                frame_interval=frame_interval,
-                test_mode=True,
-            ),
-            dict(type='DecordDecode'),
-            dict(type='Resize', scale=(-1, size)),
-            dict(type='CenterCrop', crop_size=size),
-            dict(type='FormatShape', input_format='NCTHW'),
-            dict(type='PackActionInputs'),
-        ]
-    )
+    pipeline = Compose(features.middle_clip(model.backbone, frame_interval))
     missing = [file for file in files if not Path(file).is_file()]
     if missing:
         raise FileNotFoundError(f'no such video: {", ".join(missing)}')

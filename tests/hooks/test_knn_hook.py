@@ -1,0 +1,138 @@
+"""The hook in real training runs, in one process and in two."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_model_cfg, write_videos
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from projects.adamae import features
+from projects.adamae.hooks import KnnHook
+from projects.adamae.knn import knn_accuracy
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp('knn')
+    lines = write_videos(root / 'videos', 7)
+    (root / 'train.txt').write_text('\n'.join(lines))
+    (root / 'val.txt').write_text('\n'.join(lines[:5]))
+    return root
+
+
+def dataset(root, split, **sample):
+    return dict(
+        type='VideoDataset',
+        ann_file=str(root / f'{split}.txt'),
+        data_prefix=dict(video=str(root / 'videos')),
+        pipeline=[
+            dict(type='DecordInit'),
+            dict(type='SampleFrames', clip_len=8, **sample),
+            dict(type='DecordDecode'),
+            dict(type='Resize', scale=(16, 16), keep_ratio=False),
+            dict(type='FormatShape', input_format='NCTHW'),
+            dict(type='PackActionInputs'),
+        ],
+    )
+
+
+def hook_cfg(root, **options):
+    sets = {f'{s}_dataset': dataset(root, s, test_mode=True) for s in ('train', 'val')}
+    return dict(type='KnnHook', **sets, k=3, batch_size=2, **options)
+
+
+def train_cfg(root, out, hooks):
+    """Three epochs of three steps."""
+    return Config(
+        dict(
+            default_scope='mmaction',
+            custom_imports=dict(imports=['projects.adamae']),
+            model=tiny_model_cfg(),
+            train_dataloader=dict(
+                batch_size=2,
+                num_workers=0,
+                drop_last=True,
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                dataset=dataset(root, 'train'),
+            ),
+            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=3),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            randomness=dict(seed=0),
+            custom_hooks=hooks,
+            visualizer=dict(
+                type='ActionVisualizer', vis_backends=[dict(type='LocalVisBackend')]
+            ),
+            work_dir=str(out),
+            experiment_name=out.name,
+        )
+    )
+
+
+def outcome(out):
+    """Read the last checkpoint, and what the hook gave to the visualizer."""
+    (file,) = out.rglob('vis_data/scalars.json')
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    checkpoint = torch.load(out / 'epoch_3.pth')
+    return checkpoint, [row for row in rows if 'knn/top1' in row]
+
+
+def test_training_is_as_without_it(root, tmp_path):
+    def train(name, hooks):
+        Runner.from_cfg(train_cfg(root, tmp_path / name, hooks)).train()
+        return outcome(tmp_path / name)
+
+    plain, rows = train('plain', [])
+    assert not rows
+    judged, rows = train('judged', [hook_cfg(root, interval=2)])
+    for name, weight in plain['state_dict'].items():
+        assert torch.equal(weight, judged['state_dict'][name]), name
+    assert [row['step'] for row in rows] == [2, 3], 'every second epoch, and the last'
+    history = judged['message_hub']['log_scalars']['knn/top1']
+    assert history.data[0].tolist() == [row['knn/top1'] for row in rows]
+
+
+def test_shares_of_two_processes_make_one_result(root, tmp_path):
+    """Seven and five videos: neither is a multiple of two."""
+    cfg = train_cfg(root, tmp_path, [hook_cfg(root)])
+    cfg.dump(tmp_path / 'cfg.py')
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = str(s.getsockname()[1])
+    env = dict(os.environ, OMP_NUM_THREADS='1', MASTER_ADDR='127.0.0.1')
+    env.update(MASTER_PORT=port, WORLD_SIZE='2')
+    command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py']
+    command += [tmp_path / 'cfg.py', '--launcher', 'pytorch']
+    running = [
+        subprocess.Popen(command, env=dict(env, RANK=rank, LOCAL_RANK=rank))
+        for rank in '01'
+    ]
+    assert [p.wait(timeout=180) for p in running] == [0, 0]
+    _, (row,) = outcome(tmp_path)
+    for split in ('train', 'val'):
+        cfg[f'{split}_dataloader'] = dict(dataset=dataset(root, split, test_mode=True))
+    init_default_scope('mmaction')
+    model = features.load_model(cfg, str(tmp_path / 'epoch_3.pth'))
+    sets = []
+    for split in ('train', 'val'):
+        videos = features.build_dataset(cfg, split, model.backbone)
+        labels = features.names_and_labels(videos)[1]
+        sets += [features.extract(model, videos, 7), torch.from_numpy(labels)]
+    ((top1, top5),) = knn_accuracy(*sets, [3]).values()
+    assert (row['knn/top1'], row['knn/top5'], row['step']) == (top1, top5, 3)
+
+
+def test_too_few_videos_are_told_before_training(root):
+    cfg = {**hook_cfg(root), 'k': 8}
+    cfg.pop('type')
+    with pytest.raises(ValueError, match='from 1 to 7, .* got 8'):
+        KnnHook(**cfg).before_train(None)
