@@ -90,8 +90,10 @@ def main() -> None:
     pretrain = args.out / f'pretrain_{args.pretrain_epochs}'
     finetune = pretrain / f'finetune_{args.finetune_epochs}'
     os.environ['MOTION_DATA'] = str(args.data)
-    # Threads that spin while they wait would slow down the loaders beside them.
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    # glibc would hand large buffers back and page them in again at every step, which
+    # takes as long as the arithmetic.
+    os.environ.setdefault('MALLOC_MMAP_MAX_', '0')
+    os.environ.setdefault('MALLOC_TRIM_THRESHOLD_', str(1 << 36))
 
     run(
         '1 of 5: videos of a moving square; their label is the direction',

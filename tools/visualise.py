@@ -11,7 +11,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from projects.adamae import launch, visualisation  # noqa: E402
+from projects.adamae import features, launch, visualisation  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -33,7 +33,9 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         help='draw these instead: middle of video and frame, at the size of the model',
     )
     parser.add_argument(
-        '--frame-interval', type=int, default=1, help='in --video (default: 1)'
+        '--frame-interval',
+        type=int,
+        help='in --video (default: the one of the training pipeline)',
     )
     parser.add_argument('--seed', type=int, default=0, help='of videos and masks')
     parser.add_argument(
@@ -56,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = visualisation.load_model(cfg, args.checkpoint).to(get_device())
         set_random_seed(args.seed)
         if args.video:
-            clips = visualisation.video_clips(model, args.video, args.frame_interval)
+            interval = args.frame_interval or features.train_frame_interval(cfg)
+            clips = visualisation.video_clips(model, args.video, interval)
         else:
             launch.check_data(cfg, (args.split,))
             clips = visualisation.dataset_clips(cfg, args.split, args.num, args.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -161,14 +161,30 @@ def build_dataset(
     reading = _innermost(cfg[f'{source}_dataloader'].dataset)
     pipeline = reading['pipeline']
     if source == 'train':
-        intervals = [s['frame_interval'] for s in pipeline if 'frame_interval' in s]
-        pipeline = middle_clip(backbone, *intervals[:1])
+        pipeline = middle_clip(backbone, frame_interval(pipeline))
     dataset = dict(_innermost(cfg[f'{split}_dataloader'].dataset))
     # Repeated augmentation gives a list of clips instead of one.
     if dataset.pop('num_repeats', None):
         dataset.pop('sample_once', None)
         dataset['type'] = 'VideoDataset'
     return DATASETS.build({**dataset, 'pipeline': pipeline, 'test_mode': True})
+
+
+def frame_interval(pipeline: Sequence[dict]) -> int:
+    """Find the stride at which a pipeline samples frames.
+
+    Args:
+        pipeline (Sequence[dict]): transforms, as in a config.
+
+    Returns:
+        int: frames from one frame of a clip to the next; 1 if it does not say.
+    """
+    return next((s['frame_interval'] for s in pipeline if 'frame_interval' in s), 1)
+
+
+def train_frame_interval(cfg: Config) -> int:
+    """Find the stride at which a config trains, see :func:`frame_interval`."""
+    return frame_interval(_innermost(cfg.train_dataloader.dataset)['pipeline'])
 
 
 def _innermost(dataset: Any) -> Any:

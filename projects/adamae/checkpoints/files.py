@@ -150,6 +150,7 @@ def load_safely(path: str | Path) -> Any:
         EOFError,
         ValueError,
         KeyError,
+        IndexError,
     ) as error:
         text = str(error)
         unsafe = re.search(r'(?:GLOBAL|class|function|global)\W+([\w.]+\.\w+)', text)
