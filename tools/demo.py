@@ -82,8 +82,8 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'))
     parser.add_argument('--num-train', type=int, default=1600, help='training videos')
     parser.add_argument('--num-val', type=int, default=200, help='held-back videos')
-    parser.add_argument('--pretrain-epochs', type=int, default=14)
-    parser.add_argument('--finetune-epochs', type=int, default=10)
+    parser.add_argument('--pretrain-epochs', type=int, default=11)
+    parser.add_argument('--finetune-epochs', type=int, default=8)
     args = parser.parse_args()
     start = time.time()
     # Another length is another run: nothing of it is mixed up with what is there.

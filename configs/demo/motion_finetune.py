@@ -52,7 +52,7 @@ test_pipeline = [
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]
-train_dataloader = dict(batch_size=32, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=25, dataset=dict(pipeline=val_pipeline))
 test_dataloader = dict(
     batch_size=5,
@@ -71,8 +71,8 @@ test_evaluator = dict(type='AccMetric')
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
-# Epochs of 50 steps.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=2)
+# Epochs of 100 steps.
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=2)
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
     # No layer-wise decay: four blocks, pre-trained for minutes, have much to learn.

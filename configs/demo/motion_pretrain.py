@@ -36,7 +36,7 @@ val_dataloader = dict(batch_size=25, dataset=dict(pipeline=val_pipeline))
 val_evaluator = dict(type='MaskingMetric', patch_size=8, tubelet_size=2)
 val_cfg = dict(type='ValLoop')
 
-train_cfg = dict(max_epochs=14, val_interval=2)  # epochs of 100 steps
+train_cfg = dict(max_epochs=11, val_interval=2)  # epochs of 100 steps
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(
