@@ -44,15 +44,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         choices=features.SPLITS,
         help='the videos (default: val, else test, else train)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=launch.CfgOptions,
-        default={},
-        metavar='KEY=VALUE',
-        help='override settings of the config (and of the one of --data)',
-    )
-    parser.set_defaults(work_dir=None, launcher='none')  # for launch.load_config
+    launch.add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

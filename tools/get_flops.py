@@ -23,15 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         metavar=('C', 'T', 'H', 'W'),
         help='size of the view (default: what the backbone is built for)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=launch.CfgOptions,
-        default={},
-        metavar='KEY=VALUE',
-        help='override settings of the config',
-    )
-    parser.set_defaults(work_dir=None, launcher='none')  # for launch.load_config
+    launch.add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

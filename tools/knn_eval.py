@@ -37,15 +37,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--temperature', type=float, default=0.07, help='of votes (default: 0.07)'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=launch.CfgOptions,
-        default={},
-        metavar='KEY=VALUE',
-        help='override settings of the config (and of the one of --data)',
-    )
-    parser.set_defaults(work_dir=None, launcher='none')  # for launch.load_config
+    launch.add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

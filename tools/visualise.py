@@ -38,15 +38,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         help='in --video (default: the one of the training pipeline)',
     )
     parser.add_argument('--seed', type=int, default=0, help='of videos and masks')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=launch.CfgOptions,
-        default={},
-        metavar='KEY=VALUE',
-        help='override settings of the config',
-    )
-    parser.set_defaults(work_dir=None, launcher='none')  # for launch.load_config
+    launch.add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -70,9 +70,8 @@ class CfgOptions(DictAction):
         super().__call__(parser, namespace, values, option_string)
 
 
-def add_common_arguments(parser: ArgumentParser) -> None:
-    """Add what every tool over a config takes, named as in MMAction2."""
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+def add_cfg_options(parser: ArgumentParser) -> None:
+    """Add ``--cfg-options``, and what else :func:`load_config` reads, unset."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -82,6 +81,13 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         help='override settings of the config, for example '
         'train_dataloader.batch_size=8 model.backbone.depth=6',
     )
+    parser.set_defaults(work_dir=None, launcher='none')
+
+
+def add_common_arguments(parser: ArgumentParser) -> None:
+    """Add what every tool over a config takes, named as in MMAction2."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', *_LAUNCHER_VARIABLES],
