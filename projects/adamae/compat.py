@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from torch.library import Library
 
 
 def _folder(package: str) -> Path | None:
@@ -46,7 +47,7 @@ def provide_drn() -> None:
     sys.modules[name] = module
 
 
-def declare_torchvision_operators() -> torch.library.Library | None:
+def declare_torchvision_operators() -> Library | None:
     """Make torchvision importable beside a torch that its library does not fit.
 
     Its native library cannot load beside, say, a CPU-only torch. Its Python
@@ -58,7 +59,7 @@ def declare_torchvision_operators() -> torch.library.Library | None:
     Applies: where ``import torchvision`` fails for that reason.
 
     Returns:
-        torch.library.Library | None: what holds the declarations, to be kept
+        Library | None: what holds the declarations, to be kept
         alive; ``None`` where there was nothing to do.
 
     Source: https://github.com/pytorch/vision/issues/9085
@@ -72,7 +73,7 @@ def declare_torchvision_operators() -> torch.library.Library | None:
     folder = _folder('torchvision')
     assert folder is not None
     source = (folder / '_meta_registrations.py').read_text(encoding='utf-8')
-    library = torch.library.Library('torchvision', 'FRAGMENT')
+    library = Library('torchvision', 'FRAGMENT')
     for name in sorted(set(re.findall(r'"torchvision::(\w+)"', source))):
         library.define(f'{name}() -> ()')
     importlib.import_module('torchvision')
