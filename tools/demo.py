@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from projects.adamae.launch import KEEP_FREED_MEMORY  # noqa: E402
 from projects.adamae.study import newest_metrics  # noqa: E402
 
 PRETRAIN = 'configs/demo/motion_pretrain.py'
@@ -90,10 +91,7 @@ def main() -> None:
     pretrain = args.out / f'pretrain_{args.pretrain_epochs}'
     finetune = pretrain / f'finetune_{args.finetune_epochs}'
     os.environ['MOTION_DATA'] = str(args.data)
-    # glibc would hand large buffers back and page them in again at every step, which
-    # takes as long as the arithmetic.
-    os.environ.setdefault('MALLOC_MMAP_MAX_', '0')
-    os.environ.setdefault('MALLOC_TRIM_THRESHOLD_', str(1 << 36))
+    os.environ.update({**KEEP_FREED_MEMORY, **os.environ})
 
     run(
         '1 of 5: videos of a moving square; their label is the direction',

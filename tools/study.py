@@ -2,7 +2,8 @@
 
 For each config and seed: pre-train, then classify held-back videos by k-NN, by a linear
 probe and by fine-tuning; fine-tuning from scratch beside them. What is already there is
-used again, so that an interrupted study goes on where it stopped.
+used again, so that an interrupted study goes on where it stopped. The outcome is
+OUT/table.md and OUT/plot.png.
 """
 
 from __future__ import annotations
@@ -12,20 +13,63 @@ import os
 import re
 import subprocess
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import (
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
 from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from projects.adamae.study import SCRATCH, newest_metrics, table  # noqa: E402
+from projects.adamae.launch import KEEP_FREED_MEMORY  # noqa: E402
+from projects.adamae.study import SCRATCH, newest_metrics, plot, table  # noqa: E402
 
 DEMO = ROOT / 'configs/demo'
 FINETUNE, LINEAR = DEMO / 'motion_finetune.py', DEMO / 'motion_linear.py'
+
+
+class Way(NamedTuple):
+    """A way of pre-training.
+
+    Attributes:
+        name (str): in the table, and of the folder.
+        config (Path, optional): None is no pre-training at all.
+        options (tuple[str, ...]): ``--cfg-options``.
+    """
+
+    name: str
+    config: Path | None = None
+    options: tuple[str, ...] = ()
+
+
+class Cost(NamedTuple):
+    """What a process and its data workers took; does not depend on the machine's load.
+
+    Attributes:
+        cpu_seconds (float): of all cores together.
+        peak_mib (float): largest resident memory of one process.
+    """
+
+    cpu_seconds: float
+    peak_mib: float
+
+
+def way(text: str) -> Way:
+    """Read ``CONFIG`` or ``CONFIG@RATIO`` from the command line."""
+    path, _, ratio = text.partition('@')
+    config = Path(path)
+    if not config.is_file():
+        raise ArgumentTypeError(f'{path}: no such config')
+    options = (f'model.sampler.mask_ratio={ratio}',) if ratio else ()
+    return Way(config.stem + (ratio and f' {ratio}'), config, options)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -36,10 +80,11 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--pretrain',
         nargs='+',
-        type=Path,
-        metavar='CONFIG',
-        default=[DEMO / 'motion_pretrain.py', DEMO / 'motion_random_pretrain.py'],
-        help='ways of pre-training (default: the adaptive and the random one)',
+        type=way,
+        metavar='CONFIG[@RATIO]',
+        default=[Way(p.stem, p) for p in sorted(DEMO.glob('*_pretrain.py'))],
+        help='ways of pre-training, with their own mask ratio or another one '
+        '(default: every configs/demo/*_pretrain.py)',
     )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--data', type=Path, default=Path('data/motion'))
@@ -48,22 +93,31 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     return parser.parse_args(argv)
 
 
-def run(tool: str, *arguments: str | Path, log: Path) -> str:
-    """Run one of our tools; returns what it printed, which is also in the log."""
+def run(tool: str, *arguments: str | Path, log: Path) -> Cost:
+    """Run one of our tools; what it prints is added to the log.
+
+    Returns:
+        Cost: of the process and its data workers.
+
+    Raises:
+        RuntimeError: if the tool fails.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / tool, *arguments]
-    done = subprocess.run(
-        [*map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
-    log.write_text(done.stdout)
-    if done.returncode:
-        last = '\n'.join(done.stdout.splitlines()[-15:])
+    with log.open('w') as file:
+        process = subprocess.Popen(
+            [*map(str, command)],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            # Several runs at a time: one thread each, and memory that is kept.
+            env={**os.environ, **KEEP_FREED_MEMORY, 'OMP_NUM_THREADS': '1'},
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        last = '\n'.join(log.read_text().splitlines()[-15:])
         raise RuntimeError(f'{tool} failed, see {log}:\n{last}')
-    return done.stdout
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def train(config: Path, work_dir: Path, seed: int, *options: str) -> Path:
@@ -74,26 +128,29 @@ def train(config: Path, work_dir: Path, seed: int, *options: str) -> Path:
         resume = ['--resume'] if (work_dir / 'last_checkpoint').exists() else []
         options = ('--cfg-options', *options) if options else ()
         arguments = [config, f'--work-dir={work_dir}', f'--seed={seed}', *resume]
-        run('train.py', *arguments, *options, log=work_dir / 'printed.log')
+        cost = run('train.py', *arguments, *options, log=work_dir / 'printed.log')
+        if not resume:  # of an interrupted run only the last part is known
+            (work_dir / 'cost.json').write_text(json.dumps(cost._asdict()))
     return checkpoint
 
 
-def judge(way: str, config: Path | None, seed: int, out: Path) -> dict[str, float]:
-    """Pre-train with one config and seed and judge the outcome."""
-    out = out / way.replace(' ', '_') / str(seed)
+def judge(way: Way, seed: int, out: Path) -> dict[str, float]:
+    """Pre-train in one way with one seed and judge the outcome."""
+    out = out / way.name.replace(' ', '_') / str(seed)
     summary = out / 'results.json'
     if summary.exists():
         return json.loads(summary.read_text())
     results: dict[str, float] = {}
     start = []
-    if config:
-        pretrained = train(config, out / 'pretrain', seed)
+    if way.config:
+        pretrained = train(way.config, out / 'pretrain', seed, *way.options)
         start = [f'load_from={pretrained}']
         masking = newest_metrics(out / 'pretrain', 'masking/reconstruction')
         results['reconstruction'] = masking['masking/reconstruction']
         results['enrichment'] = masking['masking/enrichment']
-        arguments = [config, pretrained, '--data', FINETUNE]
-        printed = run('knn_eval.py', *arguments, log=out / 'knn/printed.log')
+        arguments = [way.config, pretrained, '--data', FINETUNE]
+        run('knn_eval.py', *arguments, log=out / 'knn/printed.log')
+        printed = (out / 'knn/printed.log').read_text()
         results['k-NN'] = float(re.findall(r'^20 +([\d.]+)%', printed, re.M)[0]) / 100
         train(LINEAR, out / 'linear', seed, *start)
         results['linear'] = newest_metrics(out / 'linear', 'acc/top1')['acc/top1']
@@ -101,6 +158,11 @@ def judge(way: str, config: Path | None, seed: int, out: Path) -> dict[str, floa
     arguments = [FINETUNE, tuned, f'--work-dir={out / "test"}']
     run('test.py', *arguments, log=out / 'test/printed.log')
     results['fine-tuned'] = newest_metrics(out / 'test', 'acc/top1')['acc/top1']
+    cost = out / 'pretrain/cost.json'
+    if cost.exists():
+        spent = Cost(**json.loads(cost.read_text()))
+        results['CPU minutes'] = spent.cpu_seconds / 60
+        results['peak MiB'] = spent.peak_mib
     summary.write_text(json.dumps(results))
     return results
 
@@ -111,23 +173,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ['MOTION_DATA'] = str(args.data)
     if not (args.data / 'dataset.json').exists():
         sys.exit(f'error: no data set in {args.data}; see tools/make_motion_dataset.py')
-    ways: dict[str, Path | None] = {path.stem: path for path in args.pretrain}
-    ways[SCRATCH] = None
-    plan = [(way, config, seed) for seed in args.seeds for way, config in ways.items()]
-    results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    ways = [*args.pretrain, Way(SCRATCH)]
+    plan = [(way, seed) for seed in args.seeds for way in ways]
+    results: dict[str, list[dict[str, float]]] = {way.name: [] for way in ways}
     with ThreadPoolExecutor(args.jobs) as pool:
         runs = {pool.submit(judge, *job, args.out): job for job in plan}
         for done, future in enumerate(as_completed(runs), start=1):
-            way, _, seed = runs[future]
+            way, seed = runs[future]
             try:
                 result = future.result()
             except RuntimeError as error:
                 pool.shutdown(cancel_futures=True)
-                sys.exit(f'error: {way}, seed {seed}: {error}')
-            results[way].append(result)
-            print(f'{done} of {len(plan)}: {way}, seed {seed}: {result}', flush=True)
+                sys.exit(f'error: {way.name}, seed {seed}: {error}')
+            results[way.name].append(result)
+            print(f'{done} of {len(plan)}: {way.name}, seed {seed}: {result}')
+            sys.stdout.flush()
     text = table(results)
     (args.out / 'table.md').write_text(text + '\n')
+    plot(results, args.out / 'plot.png')
     print(text)
 
 

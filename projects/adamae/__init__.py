@@ -14,12 +14,22 @@ from .frozen_backbone import FrozenVisionTransformer
 from .linear_probe_head import LinearProbeHead
 from .losses import AdaMAELoss
 from .recognizer import MAERecognizer
-from .samplers import AdaptiveSamplerHead, RandomSamplerHead, TokenSample, TokenSampler
+from .samplers import (
+    AdaptiveSamplerHead,
+    FrameDifferenceSamplerHead,
+    FrameSamplerHead,
+    RandomSamplerHead,
+    TokenSample,
+    TokenSampler,
+    TubeSamplerHead,
+)
 
 __all__ = [
     'AdaMAEDataPreprocessor',
     'AdaMAELoss',
     'AdaptiveSamplerHead',
+    'FrameDifferenceSamplerHead',
+    'FrameSamplerHead',
     'FrozenVisionTransformer',
     'LinearProbeHead',
     'MAEDecoder',
@@ -29,6 +39,7 @@ __all__ = [
     'TokenSample',
     'TokenSampler',
     'TolerantVideoDataset',
+    'TubeSamplerHead',
     'VideoFolderDataset',
     'atomic_backend',
     'compat',

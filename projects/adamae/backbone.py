@@ -81,6 +81,7 @@ class MaskedVisionTransformer(VisionTransformer):
         self.in_channels = in_channels
         self.tubelet_size = tubelet_size
         self.clip_size = (num_frames, img_size, img_size)
+        self.token_shape = (tubelet_size, patch_size, patch_size, in_channels)
         self.token_grid = (num_frames // tubelet_size, *self.grid_size)
         self.num_tokens = self.pos_embed.shape[1]
         block_args = {

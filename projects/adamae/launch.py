@@ -43,6 +43,12 @@ _LAUNCHER_VARIABLES = {
         'OMPI_COMM_WORLD_LOCAL_RANK',
     ),
 }
+# glibc hands large buffers back and pages them in again at every step, which on a CPU
+# takes as long as the arithmetic of a small model. Read when a process starts.
+KEEP_FREED_MEMORY = {
+    'MALLOC_MMAP_MAX_': '0',
+    'MALLOC_TRIM_THRESHOLD_': str(1 << 36),
+}
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 # How many of an annotation file's videos are looked for on the disk.

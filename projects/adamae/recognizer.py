@@ -21,8 +21,10 @@ class MAERecognizer(BaseRecognizer):
         backbone (dict): the encoder, a ``MaskedVisionTransformer``.
         sampler (dict): the token sampler. Token grid and width of the backbone are
             handed to it.
-        decoder (dict): the decoder, which is also handed the pixel values of a token.
-        loss (dict): the loss. Defaults to ``dict(type='AdaMAELoss')``.
+        decoder (dict): the decoder, which is also handed how many values of a token
+            the loss wants predicted.
+        loss (dict): the loss, which is handed the token grid and the shape of a
+            token. Defaults to ``dict(type='AdaMAELoss')``.
         data_preprocessor (dict): an ``AdaMAEDataPreprocessor``; the target is made
             from its mean and std.
 
@@ -49,13 +51,14 @@ class MAERecognizer(BaseRecognizer):
                 'backbone: expected a MaskedVisionTransformer, got '
                 f'{type(encoder).__name__}, which cannot encode some of its tokens'
             )
-        sizes = dict(grid_size=encoder.token_grid, in_channels=encoder.embed_dims)
-        token_values = (
-            encoder.tubelet_size * encoder.patch_size**2 * encoder.in_channels
-        )
+        grid = dict(grid_size=encoder.token_grid)
+        sizes = dict(grid, in_channels=encoder.embed_dims)
         self.sampler = MODELS.build({**sizes, **sampler})
-        self.decoder = MODELS.build({**sizes, 'out_channels': token_values, **decoder})
-        self.criterion = MODELS.build(loss)
+        self.criterion = MODELS.build(
+            {**grid, 'token_shape': encoder.token_shape, **loss}
+        )
+        sizes['out_channels'] = self.criterion.out_channels
+        self.decoder = MODELS.build({**sizes, **decoder})
 
     def extract_feat(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Encode clips.
@@ -152,11 +155,11 @@ class MAERecognizer(BaseRecognizer):
         """
         sample, pred = self.reconstruct(inputs, mask)
         patches = self.pixels(inputs)
+        ids = sample.masked_ids
         masked_error = self.criterion.token_error(
-            pred, gather_tokens(patches, sample.masked_ids)
+            pred, gather_tokens(patches, ids), ids
         )
         full = self.criterion.target(patches)
-        ids = sample.masked_ids
         full = full.scatter(1, ids.unsqueeze(-1).expand_as(pred), pred.float())
         error = torch.zeros_like(full[..., 0]).scatter(1, ids, masked_error)
         for i, data_sample in enumerate(data_samples):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import statistics
+from math import ceil
 from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 SCRATCH = 'from scratch'
 
@@ -60,3 +64,34 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
                 cells.append(f'{mean:.3f} ± {deviation:.3f}')
         rows.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(rows)
+
+
+def plot(results: dict[str, list[dict[str, float]]], path: str | Path) -> None:
+    """Draw results: one panel a name, one row a way, one dot a seed and their mean.
+
+    Args:
+        results (dict[str, list[dict[str, float]]]): as for :func:`table`.
+        path (str | Path): of the picture.
+    """
+    columns = list(
+        dict.fromkeys(name for runs in results.values() for run in runs for name in run)
+    )
+    rows = ceil(len(columns) / 4)
+    height = rows * (0.8 + 0.3 * len(results))
+    figure = Figure(figsize=(12, height))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, min(4, len(columns)), sharey=True, squeeze=False)
+    for axis in axes.flat[len(columns) :]:
+        axis.set_visible(False)
+    for axis, name in zip(axes.flat, columns, strict=False):
+        for row, runs in enumerate(results.values()):
+            values = [run[name] for run in runs if name in run]
+            if values:
+                axis.plot(values, [row] * len(values), 'o', color='C0', alpha=0.5)
+                axis.plot(statistics.mean(values), row, '|', color='k', markersize=16)
+        axis.set_title(name)
+        axis.grid(axis='x', alpha=0.3)
+        axis.set_yticks(range(len(results)), results)
+    axes[0, 0].invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 
-def num_visible(num_tokens: int, mask_ratio: float) -> int:
+def num_visible(num_tokens: int, mask_ratio: float, unit: str = 'tokens') -> int:
     """Count the tokens that a mask ratio leaves visible: ``int(N * (1 - ratio))``.
 
     Args:
         num_tokens (int): N, tokens in a clip.
         mask_ratio (float): share of masked tokens, in (0, 1).
+        unit (str): what is counted, for the error. Defaults to ``'tokens'``.
 
     Returns:
         int: V, in [1, N - 1]. The product is rounded to 6 decimals first, so that
@@ -30,7 +31,7 @@ def num_visible(num_tokens: int, mask_ratio: float) -> int:
     visible = int(round(num_tokens * (1 - mask_ratio), 6))
     if not 1 <= visible < num_tokens:
         raise ValueError(
-            f'mask_ratio={mask_ratio} leaves {visible} of {num_tokens} tokens visible: '
+            f'mask_ratio={mask_ratio} leaves {visible} of {num_tokens} {unit} visible: '
             f'expected 1 to {num_tokens - 1}; change the ratio, or the clip and patch '
             'sizes'
         )

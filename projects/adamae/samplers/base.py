@@ -59,7 +59,18 @@ class TokenSampler(BaseModule, metaclass=ABCMeta):
         super().__init__(init_cfg=init_cfg)
         self.grid_size = tuple(grid_size)
         self.num_tokens = prod(grid_size)
-        self.num_visible = num_visible(self.num_tokens, mask_ratio)
+        self.num_visible = self.count(mask_ratio)
+
+    def count(self, mask_ratio: float) -> int:
+        """Count the tokens that a mask ratio leaves visible.
+
+        Args:
+            mask_ratio (float): share of masked tokens.
+
+        Returns:
+            int: V.
+        """
+        return num_visible(self.num_tokens, mask_ratio)
 
     @abstractmethod
     def score(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from math import log
+from math import log, prod
 
 from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from .tokens import gather_tokens, normalise_patches
+from ..tokens import gather_tokens, normalise_patches
 
 
 @MODELS.register_module()
@@ -25,6 +25,13 @@ class AdaMAELoss(BaseModule):
         criterion (str): error of a value, ``'mse'`` or ``'l1'``. Defaults to
             ``'mse'``.
         sampling_weight (float): weight of ``L_S``. Defaults to 1e-4.
+        token_shape (tuple[int, int, int, int]): frames, rows, columns and channels of
+            a token, from the recognizer. Defaults to (2, 16, 16, 3).
+        grid_size (tuple[int, int, int]): tokens along time, rows, columns, from the
+            recognizer. Defaults to (8, 14, 14).
+
+    Attributes:
+        out_channels (int): values a token that the decoder has to predict.
 
     Raises:
         ValueError: if ``criterion`` is neither ``'mse'`` nor ``'l1'``.
@@ -35,19 +42,25 @@ class AdaMAELoss(BaseModule):
         norm_pix: bool = True,
         criterion: str = 'mse',
         sampling_weight: float = 1e-4,
+        token_shape: tuple[int, int, int, int] = (2, 16, 16, 3),
+        grid_size: tuple[int, int, int] = (8, 14, 14),
     ) -> None:
         super().__init__()
         if criterion not in ('mse', 'l1'):
             raise ValueError(f"criterion: expected 'mse' or 'l1', got {criterion!r}")
+        self.out_channels = prod(token_shape)
+        self.grid_size = tuple(grid_size)
         self.norm_pix = norm_pix
         self.criterion = criterion
         self.sampling_weight = sampling_weight
 
-    def target(self, patches: Tensor) -> Tensor:
+    def target(self, patches: Tensor, ids: Tensor | None = None) -> Tensor:
         """Turn pixels into what the decoder has to predict.
 
         Args:
             patches (Tensor): pixels in [0, 1], shape (B, K, P // C, C), float32.
+            ids (Tensor, optional): places of the tokens, int64, shape (B, K); not
+                used here. Defaults to None, all tokens in order.
 
         Returns:
             Tensor: shape (B, K, P), float32.
@@ -56,17 +69,18 @@ class AdaMAELoss(BaseModule):
             patches = normalise_patches(patches)
         return patches.flatten(2)
 
-    def token_error(self, pred: Tensor, patches: Tensor) -> Tensor:
+    def token_error(self, pred: Tensor, patches: Tensor, ids: Tensor) -> Tensor:
         """Compute the error of every predicted token.
 
         Args:
             pred (Tensor): predictions, shape (B, K, P), float.
             patches (Tensor): pixels in [0, 1], shape (B, K, P // C, C), float32.
+            ids (Tensor): places of the tokens, int64, shape (B, K).
 
         Returns:
             Tensor: mean over the P values, shape (B, K), float32.
         """
-        difference = pred.float() - self.target(patches)
+        difference = pred.float() - self.target(patches, ids)
         error = difference.abs() if self.criterion == 'l1' else difference.square()
         return error.mean(dim=-1)
 
@@ -91,7 +105,7 @@ class AdaMAELoss(BaseModule):
             sampler, ``loss_sampling`` (weight applied) and ``sampler_entropy``, the
             entropy of P over that of the uniform distribution, in [0, 1].
         """
-        error = self.token_error(pred, patches)
+        error = self.token_error(pred, patches, masked_ids)
         losses = {'loss_reconstruction': error.mean()}
         if log_probs is not None:
             chosen = gather_tokens(log_probs, masked_ids)

@@ -1,0 +1,5 @@
+"""Losses: what the decoder has to predict, and what the sampler is rewarded for."""
+
+from .adamae import AdaMAELoss
+
+__all__ = ['AdaMAELoss']

@@ -1,0 +1,34 @@
+"""Frame masking."""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from mmaction.registry import MODELS
+from torch import Tensor
+
+from ..tokens import num_visible
+from .base import TokenSampler
+
+
+@MODELS.register_module()
+class FrameSamplerHead(TokenSampler):
+    """Hide whole time steps (AdaMAE, sec. 4.3, Table 1).
+
+    ``int(steps * (1 - ratio))`` time steps keep all of their tokens: one of 8 at a
+    ratio of 0.875. Arguments as in :class:`TokenSampler`.
+    """
+
+    def count(self, mask_ratio: float) -> int:
+        """Count visible tokens: whole time steps."""
+        steps, *places = self.grid_size
+        return num_visible(steps, mask_ratio, 'time steps') * prod(places)
+
+    def score(self, tokens: Tensor) -> tuple[Tensor, None]:
+        """Rank time steps at random, the same for all places; nothing is learnt."""
+        steps, *places = self.grid_size
+        keys = torch.rand(tokens.shape[0], steps, device=tokens.device)
+        # Ranks, because two steps with the same key could be kept in part.
+        ranks = keys.argsort(dim=1).argsort(dim=1).float()
+        return ranks.repeat_interleave(prod(places), dim=1), None
