@@ -8,6 +8,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from projects.adamae.losses import AdaMAELoss, SpatiotemporalMAELoss
 from projects.adamae.motion_videos import MotionSpec, make_dataset
 from projects.adamae.tokens import normalise_patches, patchify
 from projects.adamae.visualisation import (
@@ -92,12 +93,16 @@ def toy_prediction(probs=True):
     return clip, sample
 
 
+def toy_loss(kind=AdaMAELoss, **kwargs):
+    return kind(token_shape=(2, 8, 8, 3), grid_size=(2, 2, 3), **kwargs)
+
+
 def test_perfect_prediction_gives_the_clip_back():
     clip, sample = toy_prediction()
-    rebuilt = rebuild_clip(clip, sample.mask, sample.pred, 8, 2)
+    rebuilt = rebuild_clip(clip, sample.mask, sample.pred, toy_loss())
     torch.testing.assert_close(rebuilt, clip, atol=1e-5, rtol=0)
     raw = patchify(clip[None], 8, 2)[0].flatten(1)
-    rebuilt = rebuild_clip(clip, sample.mask, raw, 8, 2, norm_pix=False)
+    rebuilt = rebuild_clip(clip, sample.mask, raw, toy_loss(norm_pix=False))
     torch.testing.assert_close(rebuilt, clip)
 
 
@@ -105,12 +110,12 @@ def test_masked_tokens_are_filled_and_visible_ones_kept():
     clip, sample = toy_prediction()
     nothing = torch.zeros_like(sample.pred)
     before = patchify(clip[None], 8, 2)[0]
-    rebuilt = rebuild_clip(clip, sample.mask, nothing, 8, 2)
+    rebuilt = rebuild_clip(clip, sample.mask, nothing, toy_loss())
     after = patchify(rebuilt[None], 8, 2)[0]
     torch.testing.assert_close(after[~sample.mask], before[~sample.mask])
     mean = before.mean(1, keepdim=True).expand_as(before)
     torch.testing.assert_close(after[sample.mask], mean[sample.mask])
-    wild = rebuild_clip(clip, sample.mask, nothing + 100, 8, 2)
+    wild = rebuild_clip(clip, sample.mask, nothing + 100, toy_loss())
     assert wild.max() == 1
 
 
@@ -123,7 +128,7 @@ def test_tokens_are_painted_where_they_are():
 
 def test_rows_show_what_they_say():
     clip, sample = toy_prediction()
-    rows = prediction_rows(clip, sample, 8, 2)
+    rows = prediction_rows(clip, sample, toy_loss())
     assert list(rows) == [
         'video',
         'masked input',
@@ -151,15 +156,61 @@ def test_rows_show_what_they_say():
 
 def test_picture_without_probabilities():
     clip, sample = toy_prediction(probs=False)
-    rows = prediction_rows(clip, sample, 8, 2)
+    rows = prediction_rows(clip, sample, toy_loss())
     assert 'probability' not in rows
-    small = assemble(rows, 'title', frame_step=2)
+    small = assemble(rows, 'title', frames=(0, 2))
     assert small.dtype == np.uint8
     assert small.ndim == 3
     clip, sample = toy_prediction()
-    large = assemble(prediction_rows(clip, sample, 8, 2))
+    large = assemble(prediction_rows(clip, sample, toy_loss()))
     assert large.shape[1] == small.shape[1]
     assert large.shape[0] > small.shape[0]
+
+
+def test_one_predicted_frame_a_token():
+    """A perfect prediction of frames 0 and 3 of 4; 1 and 2 are not shown."""
+    clip, sample = toy_prediction()
+    loss = toy_loss(SpatiotemporalMAELoss)
+    sample.pred = loss.target(patchify(clip[None], 8, 2))[0]
+    rows = prediction_rows(clip, sample, loss)
+    expected = (clip[:, [0, 3]].permute(1, 2, 3, 0) * 255).round().numpy()
+    np.testing.assert_array_equal(rows['video'].images, expected)
+    np.testing.assert_allclose(rows['prediction'].images, expected, atol=1)
+    rebuilt = rebuild_clip(clip, sample.mask, sample.pred, loss)
+    hidden = token_images(sample.mask, (16, 24), 8)
+    # What is not predicted is not taken from the truth.
+    assert not torch.isclose(rebuilt[:, 1], clip[:, 1])[:, hidden[0]].any(0).all()
+    torch.testing.assert_close(rebuilt[:, 1, ~hidden[0]], clip[:, 1, ~hidden[0]])
+
+
+def test_picture_of_a_model_that_predicts_some_frames(cfg, tmp_path, monkeypatch):
+    cfg.model.backbone.type = 'SeparableVisionTransformer'
+    cfg.model.decoder.type = 'SeparableMAEDecoder'
+    cfg.model.loss = dict(type='SpatiotemporalMAELoss')
+    torch.save(
+        dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'a.pth'
+    )
+    model = load_model(cfg, str(tmp_path / 'a.pth'))
+    clip = dataset_clips(cfg, 'val', 1, seed=0)[0]
+    headings = []
+    monkeypatch.setattr(
+        'projects.adamae.visualisation.assemble',
+        lambda rows, title, frames, outline: headings.extend(frames) or outline,
+    )
+    outline = draw_clip(model, clip)
+    assert headings == [0, 2, 4, 7]
+    objects = np.asarray(clip.packed['data_samples'].object_mask)
+    np.testing.assert_array_equal(outline, objects[headings])
+    monkeypatch.undo()
+    assert draw_clip(model, clip).ndim == 3
+
+
+def test_one_of_repeated_clips_is_drawn(cfg):
+    dataset = cfg.val_dataloader.dataset
+    dataset.type, dataset.num_repeats = 'TolerantRepeatAugDataset', 2
+    cfg.train_dataloader = cfg.val_dataloader
+    clips = dataset_clips(cfg, 'train', 2, seed=0)
+    assert [c.packed['inputs'].shape for c in clips] == [(1, 3, 8, 32, 32)] * 2
 
 
 def test_from_checkpoint_to_picture(cfg, checkpoint, root):

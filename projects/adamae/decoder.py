@@ -89,7 +89,28 @@ class MAEDecoder(BaseModule):
         Returns:
             Tensor: shape (B, M, P), in the order of ``masked_ids``.
         """
-        visible = self.embed(latents) + gather_tokens(self.pos_embed, visible_ids)
-        masked = self.mask_token + gather_tokens(self.pos_embed, masked_ids)
-        x = self.blocks(torch.cat([visible, masked.to(visible.dtype)], dim=1))
-        return self.head(self.norm(x[:, visible_ids.shape[1] :]))
+        table = self.positions()
+        visible = self.embed(latents) + gather_tokens(table, visible_ids)
+        masked = self.mask_token + gather_tokens(table, masked_ids)
+        x = self.blocks(self.arrange(visible, masked.to(visible.dtype)))
+        return self.head(self.norm(x[:, -masked_ids.shape[1] :]))
+
+    def positions(self) -> Tensor:
+        """Give the position table.
+
+        Returns:
+            Tensor: shape (1, N, D_dec), float.
+        """
+        return self.pos_embed
+
+    def arrange(self, visible: Tensor, masked: Tensor) -> Tensor:
+        """Make one sequence of the tokens, the masked ones last.
+
+        Args:
+            visible (Tensor): shape (B, V, D_dec), positions added.
+            masked (Tensor): shape (B, M, D_dec), positions added.
+
+        Returns:
+            Tensor: shape (B, V + M, D_dec), or longer with tokens of no place.
+        """
+        return torch.cat([visible, masked], dim=1)

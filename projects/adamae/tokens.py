@@ -96,6 +96,19 @@ def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
     )
 
 
+def separable_positions(spatial: Tensor, temporal: Tensor) -> Tensor:
+    """Add a position table over space and one over time (arXiv:2205.09113, sec. 3).
+
+    Args:
+        spatial (Tensor): shape (1, rows * columns, D), float.
+        temporal (Tensor): shape (1, steps, D), float.
+
+    Returns:
+        Tensor: shape (1, steps * rows * columns, D), in token order.
+    """
+    return (temporal.unsqueeze(2) + spatial.unsqueeze(1)).flatten(1, 2)
+
+
 def count_visible(mask: Tensor, shape: tuple[int, int]) -> int:
     """Check a forced mask. This waits for the device, a drawn mask never does.
 
@@ -160,3 +173,18 @@ def normalise_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
         )
     var, mean = torch.var_mean(patches, dim=2, keepdim=True)
     return (patches - mean) / (var.sqrt() + eps)
+
+
+def denormalise_patches(values: Tensor, patches: Tensor, eps: float = 1e-6) -> Tensor:
+    """Put mean and deviation of pixels back: undo :func:`normalise_patches`.
+
+    Args:
+        values (Tensor): normalised, shape (B, N, P // C, C), float.
+        patches (Tensor): pixels with the mean and deviation wanted, same shape.
+        eps (float): as in :func:`normalise_patches`. Defaults to 1e-6.
+
+    Returns:
+        Tensor: same shape.
+    """
+    var, mean = torch.var_mean(patches, dim=2, keepdim=True)
+    return values * (var.sqrt() + eps) + mean

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from torch import Tensor
 
 from . import features
+from .losses import AdaMAELoss
 from .recognizer import MAERecognizer
 from .tokens import patchify, unpatchify
 
@@ -43,12 +46,7 @@ class Row(NamedTuple):
 
 
 def rebuild_clip(
-    clip: Tensor,
-    mask: Tensor,
-    pred: Tensor,
-    patch_size: int,
-    tubelet_size: int,
-    norm_pix: bool = True,
+    clip: Tensor, mask: Tensor, pred: Tensor, criterion: AdaMAELoss
 ) -> Tensor:
     """Fill the masked tokens of a clip with their predictions.
 
@@ -56,20 +54,16 @@ def rebuild_clip(
         clip (Tensor): pixels in [0, 1], shape (C, T, H, W), float.
         mask (Tensor): bool, shape (N,), True = masked.
         pred (Tensor): predictions, shape (N, P), float.
-        patch_size (int): pixels along each side of a token.
-        tubelet_size (int): frames in a token.
-        norm_pix (bool): whether targets are normalised per token and channel; the
-            true mean and deviation are then put back. Defaults to True.
+        criterion (AdaMAELoss): knows how to turn a prediction into pixels. Where
+            targets are normalised, the true mean and deviation are put back.
 
     Returns:
         Tensor: pixels in [0, 1], shape (C, T, H, W). Visible tokens are untouched.
     """
+    tubelet_size, patch_size = criterion.token_shape[:2]
     patches = patchify(clip[None], patch_size, tubelet_size)
-    filled = pred.reshape(patches.shape)
-    if norm_pix:
-        var, mean = torch.var_mean(patches, dim=2, keepdim=True)
-        filled = filled * (var.sqrt() + 1e-6) + mean
-    filled = torch.where(mask[None, :, None, None], filled.clamp(0, 1), patches)
+    filled = criterion.to_pixels(pred[None], patches).clamp(0, 1)
+    filled = torch.where(mask[None, :, None, None], filled, patches)
     _, t, h, w = clip.shape
     grid = (t // tubelet_size, h // patch_size, w // patch_size)
     return unpatchify(filled, grid, patch_size, tubelet_size)[0]
@@ -94,21 +88,18 @@ def token_images(
 
 
 def prediction_rows(
-    clip: Tensor,
-    sample: ActionDataSample,
-    patch_size: int,
-    tubelet_size: int,
-    norm_pix: bool = True,
+    clip: Tensor, sample: ActionDataSample, criterion: AdaMAELoss
 ) -> dict[str, Row]:
-    """Turn a prediction into rows of images, one image a tubelet (its first frame).
+    """Turn a prediction into rows of images, one image a time step of tokens.
+
+    It shows the first frame of the step, or the one that a model predicts which does
+    not predict them all (``criterion.frames``).
 
     Args:
         clip (Tensor): pixels in [0, 1], shape (C, T, H, W), float.
         sample (ActionDataSample): what ``MAERecognizer`` predicted for it: ``mask``,
             ``pred``, ``token_error`` and, of a learnt sampler, ``probs``.
-        patch_size (int): pixels along each side of a token.
-        tubelet_size (int): frames in a token.
-        norm_pix (bool): see :func:`rebuild_clip`. Defaults to True.
+        criterion (AdaMAELoss): see :func:`rebuild_clip`.
 
     Returns:
         dict[str, Row]: ``video``, ``masked input``, ``prediction``, ``error``,
@@ -118,12 +109,13 @@ def prediction_rows(
     size = (clip.shape[-2], clip.shape[-1])
 
     def painted(values: Tensor) -> np.ndarray:
-        return token_images(values, size, patch_size).numpy()
+        return token_images(values, size, criterion.token_shape[1]).numpy()
 
     hidden = painted(mask)[..., None]
-    video = clip[:, ::tubelet_size].permute(1, 2, 3, 0).numpy()
-    whole = rebuild_clip(clip, mask, sample.pred, patch_size, tubelet_size, norm_pix)
-    rebuilt = whole[:, ::tubelet_size].permute(1, 2, 3, 0).numpy()
+    frames = list(criterion.frames)
+    video = clip[:, frames].permute(1, 2, 3, 0).numpy()
+    whole = rebuild_clip(clip, mask, sample.pred, criterion)
+    rebuilt = whole[:, frames].permute(1, 2, 3, 0).numpy()
     # A few hopeless tokens must not turn all others black.
     errors = _colours('magma', error[mask].quantile(0.98))
     error_images = _paint(errors, painted(error))
@@ -132,7 +124,7 @@ def prediction_rows(
         'video': Row(_uint8(video)),
         'masked input': Row(_uint8(np.where(hidden, GREY, video))),
         # Even a model that knows nothing looks good with the true means put back.
-        'prediction': Row(_uint8(rebuilt), '(true mean, std)' * norm_pix),
+        'prediction': Row(_uint8(rebuilt), '(true mean, std)' * criterion.norm_pix),
         'error': Row(
             _uint8(np.where(hidden, error_images, GREY)),
             '(grey: visible)',
@@ -167,7 +159,7 @@ def _uint8(images: np.ndarray) -> np.ndarray:
 def assemble(
     rows: dict[str, Row],
     title: str = '',
-    frame_step: int = 1,
+    frames: Sequence[int] | None = None,
     outline: np.ndarray | None = None,
 ) -> np.ndarray:
     """Put rows together to one labelled picture.
@@ -176,7 +168,8 @@ def assemble(
         rows (dict[str, Row]): name and images of every row, see
             :func:`prediction_rows`; all with the same number of images.
         title (str): headline. Defaults to none.
-        frame_step (int): frames from one column to the next. Defaults to 1.
+        frames (Sequence[int], optional): number of the frame in each column. Defaults
+            to 0, 1, 2 and so on.
         outline (np.ndarray, optional): bool, shape (t, H, W): an object to outline.
 
     Returns:
@@ -211,7 +204,7 @@ def assemble(
         if number == 0:
             for column in range(count):
                 x = column * (width + gap) + (width - 1) / 2
-                heading = f'frame {column * frame_step}'
+                heading = f'frame {frames[column] if frames else column}'
                 axes.text(x, -0.08 * height, heading, ha='center')
         if row.colours is not None:
             box = np.array([left + count * tile + 0.1, y, 0.12, row_height - 0.1])
@@ -238,7 +231,7 @@ def draw_prediction(
     """Draw what a model predicted for a clip.
 
     Args:
-        model (MAERecognizer): gives the sizes of a token and the kind of target.
+        model (MAERecognizer): gives the kind of target.
         clip (Tensor): pixels, shape (C, T, H, W), uint8.
         sample (ActionDataSample): its prediction; an ``object_mask`` in it is outlined.
         name (str): for the headline. Defaults to none.
@@ -247,18 +240,16 @@ def draw_prediction(
         np.ndarray: uint8, shape (height, width, 3), RGB.
     """
     sample = sample.cpu()
-    sizes = model.backbone.patch_size, model.backbone.tubelet_size
-    rows = prediction_rows(
-        clip.float() / 255, sample, *sizes, norm_pix=model.criterion.norm_pix
-    )
+    criterion = copy.deepcopy(model.criterion).cpu()
+    rows = prediction_rows(clip.float() / 255, sample, criterion)
     title = (
         f'{name}   {sample.mask.float().mean():.0%} masked, '
         f'error {sample.token_error[sample.mask].mean():.3f}'
     )
     outline = None
     if 'object_mask' in sample:
-        outline = np.asarray(sample.object_mask)[:: sizes[1]]
-    return assemble(rows, title.strip(), sizes[1], outline)
+        outline = np.asarray(sample.object_mask)[list(criterion.frames)]
+    return assemble(rows, title.strip(), criterion.frames, outline)
 
 
 def load_model(cfg: Config, checkpoint: str) -> MAERecognizer:
@@ -320,9 +311,14 @@ def dataset_clips(cfg: Config, split: str, num: int, seed: int) -> list[Clip]:
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(dataset), min(num, len(dataset)), replace=False)
     return [
-        Clip(_short(dataset.get_data_info(i)['filename']), dataset[i])
+        Clip(_short(dataset.get_data_info(i)['filename']), _first(dataset[i]))
         for i in sorted(chosen.tolist())
     ]
+
+
+def _first(packed: Any) -> Any:
+    """Choose one of a list of clips, which repeated sampling gives."""
+    return packed[0] if isinstance(packed, list) else packed
 
 
 def _short(filename: str) -> str:

@@ -1,0 +1,17 @@
+# An epoch takes two clips of every video: 50 are the paper's 100.
+_base_ = 'finetune_50e.py'
+
+base_lr = 2.4e-3  # for 256 clips a step: here both clips of a video are counted
+
+optim_wrapper = dict(
+    optimizer=dict(lr=base_lr * 512 / 256),
+    # As MMAction2's; class token and positions: layer 0 and no weight decay.
+    constructor='TokenLayerDecayOptimizerConstructor',
+    paramwise_cfg=dict(decay_rate=0.75, num_layers=24),
+    clip_grad=dict(max_norm=5.0),
+)
+warmup, cosine = _base_.param_scheduler
+warmup.start_factor = cosine.eta_min_ratio = 1e-6 / base_lr
+param_scheduler = [warmup, cosine]
+# 32 GPUs x 8 videos; `--auto-scale-lr` counts videos.
+auto_scale_lr = dict(base_batch_size=256)
