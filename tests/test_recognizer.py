@@ -29,6 +29,22 @@ def test_training_step_waits_for_no_value(sampler):
         sum(v for k, v in losses.items() if 'loss' in k).backward()
 
 
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(policy='linear', baseline='clip', entropy_weight=1e-4),
+        dict(policy='plackett_luce', baseline='batch'),
+    ],
+    ids=lambda options: options['policy'],
+)
+def test_options_wait_for_no_value(options):
+    sampler = dict(SAMPLERS[0], temperature=2.0, mix_uniform=0.1)
+    model = build(sampler, loss=dict(type='AdaMAELoss', **options))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        losses = model(torch.randn(3, 3, 8, 16, 16), None, 'loss')
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
+
+
 @pytest.mark.parametrize('sampler', SAMPLERS)
 def test_predictions_are_in_token_order(sampler):
     model = build(sampler).eval()

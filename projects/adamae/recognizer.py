@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from mmaction.models.recognizers.base import BaseRecognizer
 from mmaction.registry import MODELS
-from mmaction.utils import ConfigType, OptSampleList, SampleList
+from mmaction.utils import ConfigType, OptConfigType, OptSampleList, SampleList
 from torch import Tensor
 
 from .backbone import MaskedVisionTransformer
@@ -27,6 +27,8 @@ class MAERecognizer(BaseRecognizer):
             token. Defaults to ``dict(type='AdaMAELoss')``.
         data_preprocessor (dict): an ``AdaMAEDataPreprocessor``; the target is made
             from its mean and std.
+        subset (dict, optional): which of the masked tokens are predicted in training,
+            a ``TokenSubset``, which is handed the token grid. Defaults to None, all.
 
     Raises:
         TypeError: if the backbone is another class.
@@ -39,6 +41,7 @@ class MAERecognizer(BaseRecognizer):
         decoder: ConfigType,
         data_preprocessor: ConfigType,
         loss: ConfigType = dict(type='AdaMAELoss'),
+        subset: OptConfigType = None,
     ) -> None:
         # The decoder wants every token normalised, not the average of all.
         super().__init__(
@@ -57,6 +60,7 @@ class MAERecognizer(BaseRecognizer):
         self.criterion = MODELS.build(
             {**grid, 'token_shape': encoder.token_shape, **loss}
         )
+        self.subset = None if subset is None else MODELS.build({**grid, **subset})
         sizes['out_channels'] = self.criterion.out_channels
         self.decoder = MODELS.build({**sizes, **decoder})
 
@@ -81,10 +85,26 @@ class MAERecognizer(BaseRecognizer):
     def _forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.extract_feat(inputs, mask)
 
+    def encode_visible(
+        self, inputs: Tensor, mask: Tensor | None = None
+    ) -> tuple[TokenSample, Tensor]:
+        """Mask clips and encode what is left.
+
+        Args:
+            inputs (Tensor): normalised clips, shape (B, C, T, H, W), float.
+            mask (Tensor, optional): a forced mask, bool, shape (B, N).
+
+        Returns:
+            tuple[TokenSample, Tensor]: the draw, and latents (B, V, D).
+        """
+        tokens = self.backbone.embed(inputs)
+        sample = self.sampler(tokens, mask)
+        return sample, self.backbone.encode(tokens, sample.visible_ids)
+
     def reconstruct(
         self, inputs: Tensor, mask: Tensor | None = None
     ) -> tuple[TokenSample, Tensor]:
-        """Mask clips and predict what was hidden.
+        """Mask clips and predict all that was hidden.
 
         Args:
             inputs (Tensor): normalised clips, shape (B, C, T, H, W), float.
@@ -93,9 +113,7 @@ class MAERecognizer(BaseRecognizer):
         Returns:
             tuple[TokenSample, Tensor]: the draw, and predictions (B, M, P).
         """
-        tokens = self.backbone.embed(inputs)
-        sample = self.sampler(tokens, mask)
-        latents = self.backbone.encode(tokens, sample.visible_ids)
+        sample, latents = self.encode_visible(inputs, mask)
         pred = self.decoder(latents, sample.visible_ids, sample.masked_ids)
         return sample, pred
 
@@ -130,9 +148,20 @@ class MAERecognizer(BaseRecognizer):
         Returns:
             dict[str, Tensor]: scalars, see ``AdaMAELoss.forward``.
         """
-        sample, pred = self.reconstruct(inputs, mask)
-        patches = self.pixels(inputs, sample.masked_ids)
-        return self.criterion(pred, patches, sample.masked_ids, sample.log_probs)
+        sample, latents = self.encode_visible(inputs, mask)
+        ids, weights = sample.masked_ids, None
+        if self.subset is not None:
+            ids, weights = self.subset(sample.masked_ids, sample.log_probs)
+        pred = self.decoder(latents, sample.visible_ids, ids)
+        return self.criterion(
+            pred,
+            self.pixels(inputs, ids),
+            ids,
+            sample.log_probs,
+            keys=sample.keys,
+            masked_ids=sample.masked_ids,
+            weights=weights,
+        )
 
     def predict(
         self,

@@ -7,6 +7,7 @@ from scipy.stats import chi2, chisquare
 from torch.testing import assert_close
 
 from projects.adamae import AdaptiveSamplerHead, RandomSamplerHead
+from projects.adamae.samplers.adaptive import log_distribution
 
 GRID = (4, 3, 2)
 SAMPLERS = [
@@ -26,9 +27,14 @@ def build(cfg, mask_ratio=0.75):
 class FixedLogits(AdaptiveSamplerHead):
     """The adaptive draw with given logits in place of the network."""
 
-    def __init__(self, logits, mask_ratio, dtype=torch.float32):
+    def __init__(self, logits, mask_ratio, dtype=torch.float32, **kwargs):
         super().__init__(
-            mask_ratio, (1, 1, len(logits)), in_channels=1, depth=0, embed_dims=1
+            mask_ratio,
+            (1, 1, len(logits)),
+            in_channels=1,
+            depth=0,
+            embed_dims=1,
+            **kwargs,
         )
         for p in self.parameters():
             torch.nn.init.zeros_(p)
@@ -97,6 +103,63 @@ def test_draws_without_replacement_follow_the_probabilities():
         )
     assert sum(expected) == pytest.approx(draws)
     assert chisquare(observed, expected).pvalue > 1e-3
+
+
+def test_keys_tell_the_order_of_the_draw():
+    """Every ordered pair of 4 has its own probability."""
+    probs = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64)
+    draws = 100_000
+    sampler = FixedLogits(probs.log().float(), mask_ratio=0.5)
+    sample = sampler(torch.zeros(draws, 4, 1))
+    ordered = sample.keys.argsort(1, descending=True)[:, :2]
+    assert torch.equal(ordered.sort(1).values, sample.visible_ids)
+    assert not sample.keys.requires_grad
+    pairs = list(permutations(range(4), 2))
+    observed = [(ordered == torch.tensor(p)).all(1).sum().item() for p in pairs]
+    expected = [draws * (probs[a] * probs[b] / (1 - probs[a])).item() for a, b in pairs]
+    assert chisquare(observed, expected).pvalue > 1e-3
+    mask = sample.mask[:2]
+    assert sampler(torch.zeros(2, 4, 1), mask).keys is None
+
+
+def test_temperature_and_uniform_share():
+    """The formula in double, and draws that follow it."""
+    logits = torch.tensor([3.0, 1.0, 0.5, -1.0, -4.0])
+    sampler = FixedLogits(logits, 0.8, temperature=2.0, mix_uniform=0.3)
+    draws = 50_000
+    sample = sampler(torch.zeros(draws, 5, 1))
+    expected = 0.7 * (logits.double() / 2).softmax(0) + 0.3 / 5
+    assert_close(sample.log_probs[0].double(), expected.log(), rtol=1e-5, atol=1e-6)
+    observed = sample.visible_ids.flatten().bincount(minlength=5).tolist()
+    assert chisquare(observed, (draws * expected).tolist()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+def test_a_uniform_share_is_a_floor_where_the_softmax_underflows(dtype):
+    logits = torch.tensor([[3e4] + [0.0] * 15], dtype=dtype, requires_grad=True)
+    log_probs = log_distribution(logits, temperature=0.5, mix_uniform=0.1)
+    assert log_probs.dtype == torch.float32
+    assert_close(log_probs.exp().sum(), torch.tensor(1.0))
+    assert_close(log_probs[0, 1:].exp(), torch.full((15,), 0.1 / 16))
+    log_probs.sum().backward()
+    assert logits.grad.isfinite().all()
+
+
+def test_without_options_the_distribution_is_the_softmax():
+    logits = torch.randn(3, 24)
+    assert torch.equal(log_distribution(logits), logits.log_softmax(1))
+
+
+@pytest.mark.parametrize(
+    'option, message',
+    [
+        (dict(temperature=0.0), 'temperature: expected more than 0, got 0.0'),
+        (dict(mix_uniform=1.0), r'mix_uniform: expected a share in \[0, 1\), got 1.0'),
+    ],
+)
+def test_distributions_that_are_none(option, message):
+    with pytest.raises(ValueError, match=message):
+        build(dict(type='AdaptiveSamplerHead', num_heads=2, **option))
 
 
 def test_random_sampler_is_uniform():

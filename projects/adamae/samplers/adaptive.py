@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import torch
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
@@ -9,6 +11,34 @@ from torch import Tensor, nn
 
 from ..transformer import BlockStack, TransformerBlock
 from .base import TokenSampler
+
+
+def log_distribution(
+    logits: Tensor, temperature: float = 1.0, mix_uniform: float = 0.0
+) -> Tensor:
+    """Turn logits into the log of a categorical distribution.
+
+    ``P = (1 - mix_uniform) * softmax(logits / temperature) + mix_uniform / N``; the log
+    of the sum is taken of logs, so that it is finite where the softmax underflows.
+
+    Args:
+        logits (Tensor): shape (B, N), float; computed in float32.
+        temperature (float): larger than 0. Defaults to 1.
+        mix_uniform (float): share of the uniform distribution, in [0, 1). Defaults to
+            0.
+
+    Returns:
+        Tensor: shape (B, N), float32.
+    """
+    # In half precision a softmax over 1568 tokens underflows: its log is -inf.
+    logits = logits.float()
+    if temperature != 1:
+        logits = logits / temperature
+    log_probs = logits.log_softmax(dim=-1)
+    if mix_uniform:
+        floor = torch.full_like(log_probs, log(mix_uniform / logits.shape[-1]))
+        log_probs = torch.logaddexp(log_probs + log(1 - mix_uniform), floor)
+    return log_probs
 
 
 @MODELS.register_module()
@@ -35,13 +65,18 @@ class AdaptiveSamplerHead(TokenSampler):
         detach_tokens (bool): keep the gradient of the sampling loss from the
             tokenizer, which is the strict reading of sec. 3.3. Defaults to False, as
             in the paper's Algorithm 2.
+        temperature (float): the logits are divided by it: above 1 the distribution
+            is flatter, below 1 sharper. Defaults to 1.
+        mix_uniform (float): share of the uniform distribution in P (epsilon), in
+            [0, 1). Defaults to 0.
         norm_cfg (dict): normalisation layer. Defaults to LayerNorm with eps 1e-5.
         with_cp (bool): activation checkpointing in the blocks. Defaults to False.
         init_cfg (dict): initialisation. Defaults to Xavier uniform.
 
     Raises:
         ValueError: if the ratio is outside (0, 1) or leaves no visible or no masked
-            token, or if ``num_heads`` does not divide the width.
+            token, if ``num_heads`` does not divide the width, the temperature is not
+            positive or ``mix_uniform`` outside [0, 1).
     """
 
     def __init__(
@@ -55,6 +90,8 @@ class AdaptiveSamplerHead(TokenSampler):
         mlp_ratio: float = 4.0,
         drop_rate: float = 0.1,
         detach_tokens: bool = False,
+        temperature: float = 1.0,
+        mix_uniform: float = 0.0,
         norm_cfg: ConfigType = dict(type='LN', eps=1e-5),
         with_cp: bool = False,
         init_cfg: ConfigType = dict(
@@ -62,6 +99,14 @@ class AdaptiveSamplerHead(TokenSampler):
         ),
     ) -> None:
         super().__init__(mask_ratio, grid_size, in_channels, init_cfg=init_cfg)
+        if temperature <= 0:
+            raise ValueError(f'temperature: expected more than 0, got {temperature}')
+        if not 0 <= mix_uniform < 1:
+            raise ValueError(
+                f'mix_uniform: expected a share in [0, 1), got {mix_uniform}'
+            )
+        self.temperature = temperature
+        self.mix_uniform = mix_uniform
         width = embed_dims or in_channels
         self.detach_tokens = detach_tokens
         self.pos_embed = nn.Parameter(torch.zeros(1, self.num_tokens, in_channels))
@@ -95,7 +140,7 @@ class AdaptiveSamplerHead(TokenSampler):
         if self.detach_tokens:
             tokens = tokens.detach()
         z = self.blocks(self.proj(tokens + self.pos_embed))
-        # In half precision a softmax over 1568 tokens underflows: its log is -inf.
-        log_probs = self.head(z).squeeze(-1).float().log_softmax(dim=-1)
+        logits = self.head(z).squeeze(-1)
+        log_probs = log_distribution(logits, self.temperature, self.mix_uniform)
         noise = -torch.empty_like(log_probs).exponential_().log()
         return log_probs.detach() + noise, log_probs

@@ -23,12 +23,16 @@ class TokenSample(NamedTuple):
         masked_ids (Tensor): int64, shape (B, M), ascending.
         log_probs (Tensor, optional): float32, shape (B, N), log of the categorical
             distribution the tokens were drawn from; None if nothing is learnt.
+        keys (Tensor, optional): float32, shape (B, N), what decided the draw: visible
+            tokens have the largest, and the largest of all was drawn first. None if
+            the mask was forced.
     """
 
     mask: Tensor
     visible_ids: Tensor
     masked_ids: Tensor
     log_probs: Tensor | None = None
+    keys: Tensor | None = None
 
 
 class TokenSampler(BaseModule, metaclass=ABCMeta):
@@ -94,12 +98,13 @@ class TokenSampler(BaseModule, metaclass=ABCMeta):
                 need not be that of ``mask_ratio``.
 
         Returns:
-            TokenSample: mask, ids and log-probabilities.
+            TokenSample: mask, ids, log-probabilities and keys.
 
         Raises:
             ValueError: if a forced mask has another shape, or rows that differ in
                 their number of masked tokens, or leaves no visible or masked token.
         """
+        keys: Tensor | None
         keys, log_probs = self.score(tokens)
         if mask is None:
             visible = self.num_visible
@@ -107,4 +112,5 @@ class TokenSampler(BaseModule, metaclass=ABCMeta):
             mask = torch.ones_like(keys, dtype=torch.bool).scatter(1, top, False)
         else:
             visible = count_visible(mask, (tokens.shape[0], tokens.shape[1]))
-        return TokenSample(mask, *split_ids(mask, visible), log_probs)
+            keys = None
+        return TokenSample(mask, *split_ids(mask, visible), log_probs, keys)

@@ -1,0 +1,104 @@
+"""The running cell of VideoMAE V2."""
+
+from __future__ import annotations
+
+import torch
+from mmaction.registry import MODELS
+from torch import Tensor
+
+from .base import TokenSubset
+
+
+def choose_by_phase(
+    phases: Tensor, offsets: Tensor, noise: Tensor, count: int, num_phases: int
+) -> Tensor:
+    """Choose the tokens whose phases come first after an offset.
+
+    Args:
+        phases (Tensor): of the masked tokens, int64, shape (B, M), in
+            [0, num_phases).
+        offsets (Tensor): the phase to start with, int64, shape (B, 1).
+        noise (Tensor): decides between tokens of one phase, shape (B, M), in [0, 1).
+        count (int): K.
+        num_phases (int): C.
+
+    Returns:
+        Tensor: positions among the masked tokens, int64, shape (B, K).
+    """
+    rank = (phases - offsets) % num_phases
+    return (rank + noise).topk(count, dim=1, largest=False, sorted=False).indices
+
+
+def chances_by_phase(phases: Tensor, count: int, num_phases: int) -> Tensor:
+    """Compute the chance of every token to be chosen, all offsets being as likely.
+
+    Args:
+        phases (Tensor): of the masked tokens, int64, shape (B, M), in
+            [0, num_phases).
+        count (int): K.
+        num_phases (int): C.
+
+    Returns:
+        Tensor: in (0, 1], their sum is K, shape (B, M), float32.
+    """
+    steps = torch.arange(num_phases, device=phases.device)
+    sizes = (phases.unsqueeze(-1) == steps).sum(dim=1)
+    # (B, offset, rank): tokens in the phase that has this rank at this offset.
+    sizes = sizes[:, (steps[:, None] + steps) % num_phases]
+    room = count - (sizes.cumsum(dim=-1) - sizes)
+    chances = (room / sizes.clamp_min(1)).clamp(0, 1)
+    # (B, offset, phase), then the mean over offsets.
+    by_phase = chances[:, steps[:, None], (steps - steps[:, None]) % num_phases].mean(1)
+    return by_phase.gather(1, phases)
+
+
+@MODELS.register_module()
+class RunningCellSubset(TokenSubset):
+    """Choose by a pattern of small cells that runs on from step to step.
+
+    VideoMAE V2 (arXiv:2303.16727, sec. 3.2): the same places of every 2 x 2 cell are
+    chosen, and with every time step the choice moves on by one place, so that a few
+    steps cover all of them. Here it starts at a random place in each clip; how many
+    masked tokens a pattern hits differs from clip to clip, and exactly K are
+    predicted: places of the cell are taken in turn, the last one in part, at random.
+    The chance of a token then depends on the mask: it is computed, and its inverse is
+    the weight. Where masked tokens are spread evenly over the places, all weights are
+    1 / K.
+
+    Args:
+        cell_size (tuple[int, int]): rows and columns of a cell. Defaults to (2, 2).
+        keep_ratio (float): see :class:`TokenSubset`. Defaults to 0.5.
+        grid_size (tuple[int, int, int]): see :class:`TokenSubset`.
+
+    Raises:
+        ValueError: if the ratio is outside (0, 1].
+    """
+
+    phases: Tensor
+
+    def __init__(
+        self,
+        cell_size: tuple[int, int] = (2, 2),
+        keep_ratio: float = 0.5,
+        grid_size: tuple[int, int, int] = (8, 14, 14),
+    ) -> None:
+        super().__init__(keep_ratio, grid_size)
+        high, wide = cell_size
+        self.num_phases = high * wide
+        steps, rows, columns = (torch.arange(size) for size in grid_size)
+        place = rows[:, None] % high * wide + columns % wide
+        phases = (place - steps[:, None, None]) % self.num_phases
+        self.register_buffer('phases', phases.flatten(), persistent=False)
+
+    def forward(
+        self, masked_ids: Tensor, log_probs: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Choose; see :meth:`TokenSubset.forward`."""
+        batch, masked = masked_ids.shape
+        count, device = self.count(masked), masked_ids.device
+        phases = self.phases[masked_ids]
+        offsets = torch.randint(self.num_phases, (batch, 1), device=device)
+        noise = torch.rand(masked_ids.shape, device=device)
+        chosen = choose_by_phase(phases, offsets, noise, count, self.num_phases)
+        chances = chances_by_phase(phases, count, self.num_phases).gather(1, chosen)
+        return masked_ids.gather(1, chosen), 1 / (masked * chances)
