@@ -1,0 +1,3 @@
+_base_ = '../adamae_vitb_ssv2_pretrain.py'
+
+train_cfg = dict(max_epochs=600)

@@ -1,0 +1,7 @@
+# Fine-tune with adamae_vits_k400_finetune.py.
+_base_ = 'videomae_vitb_k400_pretrain.py'
+
+model = dict(
+    backbone=dict(embed_dims=384, num_heads=6),
+    decoder=dict(embed_dims=192, num_heads=3),
+)
