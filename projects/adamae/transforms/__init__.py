@@ -2,12 +2,18 @@
 
 from .even_three_crop import EvenThreeCrop
 from .load_object_mask import LoadObjectMask
+from .per_clip import PerClip
+from .pyav_skip_decode import PyAVSkipDecode
+from .pyav_skip_init import PyAVSkipInit
 from .segment_sample_frames import SegmentSampleFrames
 from .strided_sample_frames import StridedSampleFrames
 
 __all__ = [
     'EvenThreeCrop',
     'LoadObjectMask',
+    'PerClip',
+    'PyAVSkipDecode',
+    'PyAVSkipInit',
     'SegmentSampleFrames',
     'StridedSampleFrames',
 ]

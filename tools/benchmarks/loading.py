@@ -1,0 +1,108 @@
+"""Clips a second a core of loading pipelines, and where the time goes.
+
+Without a config, compares the loaders on the paper's pre-training pipeline. With one,
+measures the config's own pipeline against MMAction2's, on the same videos.
+"""
+
+import os
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import cv2  # noqa: E402
+import torch  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
+
+import projects.adamae  # noqa: E402, F401  registers the transforms
+from projects.adamae import launch, loading_benchmark  # noqa: E402
+from projects.adamae.datasets.video_folder_dataset import find_videos  # noqa: E402
+
+
+def parse_args(argv: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line."""
+    parser = ArgumentParser(
+        description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', nargs='?', help='path of a config')
+    parser.add_argument(
+        '--dataloader',
+        default='train_dataloader',
+        help='which of its pipelines (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--videos', help='folder of videos to read, instead of generated ones'
+    )
+    parser.add_argument(
+        '--frame-interval',
+        type=int,
+        default=4,
+        help='stride of the baseline on --videos (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--count', type=int, default=6, help='videos of a kind (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--rounds', type=int, default=9, help='measured rounds (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--cache',
+        default=os.path.join(tempfile.gettempdir(), 'adamae-loading-videos'),
+        help='folder of the generated videos (default: %(default)s)',
+    )
+    launch.add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    init_default_scope('mmaction')
+    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+        pipeline = None
+        if args.config:
+            cfg = launch.load_config(args)
+            launch.require_keys(cfg, args.config, (args.dataloader,))
+            pipeline = cfg[args.dataloader].dataset.pipeline
+        sets = {}
+        if args.videos:
+            files = find_videos(args.videos, '--videos')[: args.count]
+            sets[args.videos] = files, args.frame_interval
+        else:
+            for kind in loading_benchmark.KINDS:
+                files = loading_benchmark.write_videos(
+                    Path(args.cache), kind, args.count
+                )
+                sets[kind.name] = files, kind.frame_interval
+    for name, (files, frame_interval) in sets.items():
+        found = loading_benchmark.variants(pipeline, frame_interval)
+        print_table(name, loading_benchmark.measure(found, files, args.rounds))
+
+
+def print_table(name: str, measured: dict) -> None:
+    """Print what was measured on one set of videos."""
+    rounds = len(measured[loading_benchmark.BASELINE].rates)
+    print(f'\n{name}, clips a second of one core, {rounds} rounds: median (range)')
+    for variant, result in measured.items():
+        low, high = min(result.rates), max(result.rates)
+        ratio = loading_benchmark.ratios(measured, variant)
+        print(
+            f'  {variant:<28}{median(result.rates):>7.1f} ({low:.1f} - {high:.1f})'
+            f'{ratio[0]:>8.2f}x ({ratio[1]:.2f} - {ratio[2]:.2f})'
+        )
+    print('  milliseconds a video, by transform:')
+    for variant, result in measured.items():
+        parts = ', '.join(f'{part} {ms:.1f}' for part, ms in result.parts.items())
+        print(f'    {variant} ({result.clips} a video): {parts}')
+        if result.problem:
+            print(f'    {variant}: delivers {result.problem}')
+
+
+if __name__ == '__main__':
+    main()

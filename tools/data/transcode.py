@@ -1,0 +1,60 @@
+"""Transcode a folder of videos into small ones that are quick to decode."""
+
+import os
+import sys
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from projects.adamae import launch, transcode  # noqa: E402
+
+
+def parse_args(argv: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line."""
+    default = transcode.TranscodeSpec()
+    parser = ArgumentParser(
+        description=__doc__, formatter_class=ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('source', help='folder of videos, at any depth')
+    parser.add_argument('target', help='folder of the new files')
+    parser.add_argument(
+        '--short-side', type=int, default=default.short_side, help='pixels, even'
+    )
+    parser.add_argument(
+        '--gop', type=int, default=default.gop, help='most frames between key frames'
+    )
+    parser.add_argument(
+        '--crf', type=int, default=default.crf, help='x264 quality, 0 (best) to 51'
+    )
+    parser.add_argument('--preset', default=default.preset, help='x264 effort')
+    parser.add_argument(
+        '--fast-decode',
+        action='store_true',
+        help='leave out what is slow to decode; files grow',
+    )
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    with launch.errors_in_one_line(FileNotFoundError, FileExistsError, ValueError):
+        spec = transcode.TranscodeSpec(
+            args.short_side, args.gop, args.crf, args.preset, args.fast_decode
+        )
+        written, there, failed = transcode.transcode_folder(
+            args.source, args.target, spec, args.workers
+        )
+    print(f'\n{args.target}: wrote {written} videos, {there} were there already')
+    if failed:
+        print(f'{len(failed)} could not be read:', file=sys.stderr)
+        for name, error in failed.items():
+            print(f'  {name}: {error}', file=sys.stderr)
+        raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    main()
