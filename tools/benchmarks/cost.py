@@ -1,0 +1,78 @@
+"""Estimate what a config's training run takes: GPU hours and loader cores.
+
+FLOP and memory are counted; the share of a GPU's peak rate that is reached is assumed.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from projects.adamae import cost, launch, memory  # noqa: E402
+
+
+def parse_args(argv: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('--videos', type=int, required=True, help='videos an epoch')
+    parser.add_argument('--epochs', type=int, help="default: the config's")
+    parser.add_argument(
+        '--utilisation',
+        type=float,
+        default=0.3,
+        help="assumed share of a GPU's peak rate (default: 0.3)",
+    )
+    parser.add_argument(
+        '--clips-per-core',
+        type=float,
+        help='clips a second that a core loads, as tools/benchmarks/loading.py prints',
+    )
+    launch.add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    MMLogger.get_instance('cost', log_level='ERROR')
+    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+        cfg = launch.load_config(args)
+        launch.require_keys(cfg, args.config, launch.TRAINING_KEYS)
+        init_default_scope(cfg.get('default_scope', 'mmaction'))
+        flops = cost.step_flops(partial(memory.config_step, cfg, 1))
+        peak = memory.predict(partial(memory.config_step, cfg))
+        epochs = args.epochs or cfg.train_cfg.max_epochs
+        clips = epochs * args.videos
+        hours = {
+            name: cost.gpu_hours(clips, flops, rate, args.utilisation)
+            for name, rate in cost.GPUS.items()
+        }
+    print(f'counted: {flops / 1e9:.1f} GFLOP a clip, forward and backward')
+    print(
+        f'predicted: {peak.total / 1e9:.1f} GB a GPU, '
+        f'batch {cfg.train_dataloader.batch_size}'
+    )
+    print(
+        f'ESTIMATE, {epochs} epochs of {args.videos:,} clips at an assumed '
+        f'{args.utilisation:.0%} of the peak rate:'
+    )
+    for name, rate in cost.GPUS.items():
+        line = f'  {name:<10}{hours[name]:>8,.0f} GPU hours, '
+        line += f'{rate * args.utilisation / flops:>6,.0f} clips a second'
+        if args.clips_per_core:
+            cores = cost.loader_cores(
+                flops, rate, args.utilisation, args.clips_per_core
+            )
+            line += f', {cores:.0f} loader cores a GPU'
+        print(line)
+
+
+if __name__ == '__main__':
+    main()
