@@ -2,7 +2,7 @@ default_scope = 'mmaction'
 custom_imports = dict(imports=['projects.adamae'], allow_failed_imports=False)
 
 default_hooks = dict(
-    runtime_info=dict(type='RuntimeInfoHook'),
+    runtime_info=dict(type='DeferredInfoHook'),  # waits for the GPU at logs only
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
@@ -14,12 +14,19 @@ custom_hooks = [
     dict(type='CheckpointCheckHook'),
     dict(type='FiniteCheckHook'),
     dict(type='RandomStateHook'),
+    dict(type='CompileHook'),  # does something with compile=True only
 ]
 
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
+)
+# Gradients are exchanged where they lie, not in a copy (4 bytes a parameter).
+model_wrapper_cfg = dict(
+    type='MMDistributedDataParallel',
+    broadcast_buffers=False,
+    gradient_as_bucket_view=True,
 )
 # Every rank draws its own masks and crops; the order of the data is still shared.
 randomness = dict(seed=0, diff_rank_seed=True)
@@ -30,3 +37,5 @@ visualizer = dict(type='ActionVisualizer', vis_backends=vis_backends)
 log_level = 'INFO'
 load_from = None
 resume = False
+# True, or arguments of torch.compile, such as dict(mode='max-autotune-no-cudagraphs').
+compile = False

@@ -5,14 +5,19 @@ Importing this package registers its components; in a config that is
 """
 
 from . import compat  # isort: skip  # first: without it, MMAction2 may not import
-from . import atomic_backend, hooks, metrics, transforms
+from . import atomic_backend, hooks, metrics, optim, transforms
 from .backbone import MaskedVisionTransformer
+from .batched_data_preprocessor import BatchedDataPreprocessor
 from .data_preprocessor import AdaMAEDataPreprocessor
-from .datasets import TolerantVideoDataset, VideoFolderDataset
+from .datasets import (
+    TolerantRepeatAugDataset,
+    TolerantVideoDataset,
+    VideoFolderDataset,
+)
 from .decoder import MAEDecoder
 from .frozen_backbone import FrozenVisionTransformer
 from .linear_probe_head import LinearProbeHead
-from .losses import AdaMAELoss
+from .losses import AdaMAELoss, SpatiotemporalMAELoss
 from .recognizer import MAERecognizer
 from .samplers import (
     AdaptiveSamplerHead,
@@ -23,11 +28,16 @@ from .samplers import (
     TokenSampler,
     TubeSamplerHead,
 )
+from .separable_backbone import SeparableVisionTransformer
+from .separable_decoder import SeparableMAEDecoder
+from .sharded_strategy import ShardedStrategy
+from .subsets import RandomSubset, RunningCellSubset, SamplerSubset, TokenSubset
 
 __all__ = [
     'AdaMAEDataPreprocessor',
     'AdaMAELoss',
     'AdaptiveSamplerHead',
+    'BatchedDataPreprocessor',
     'FrameDifferenceSamplerHead',
     'FrameSamplerHead',
     'FrozenVisionTransformer',
@@ -36,8 +46,17 @@ __all__ = [
     'MAERecognizer',
     'MaskedVisionTransformer',
     'RandomSamplerHead',
+    'RandomSubset',
+    'RunningCellSubset',
+    'SamplerSubset',
+    'SeparableMAEDecoder',
+    'SeparableVisionTransformer',
+    'ShardedStrategy',
+    'SpatiotemporalMAELoss',
     'TokenSample',
     'TokenSampler',
+    'TokenSubset',
+    'TolerantRepeatAugDataset',
     'TolerantVideoDataset',
     'TubeSamplerHead',
     'VideoFolderDataset',
@@ -45,5 +64,6 @@ __all__ = [
     'compat',
     'hooks',
     'metrics',
+    'optim',
     'transforms',
 ]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmaction.models.data_preprocessors import ActionDataPreprocessor
 from mmaction.registry import MODELS
 from mmaction.utils import SampleList
 from torch import Tensor
 
+from .batched_data_preprocessor import BatchedDataPreprocessor
+
 
 @MODELS.register_module()
-class AdaMAEDataPreprocessor(ActionDataPreprocessor):
+class AdaMAEDataPreprocessor(BatchedDataPreprocessor):
     """Normalise clips and fold the clips of one video into the batch.
 
     A pipeline that ends with ``FormatShape(input_format='NCTHW')`` gives every video
@@ -45,14 +46,14 @@ class AdaMAEDataPreprocessor(ActionDataPreprocessor):
 
     def preprocess(
         self,
-        inputs: list[Tensor],
+        inputs: Tensor | list[Tensor],
         data_samples: SampleList,
         training: bool = False,
     ) -> tuple[Tensor, SampleList]:
         """Normalise and fold.
 
         Args:
-            inputs (list[Tensor]): B videos, each (clips, C, T, H, W), uint8.
+            inputs (Tensor | list[Tensor]): B videos, each (clips, C, T, H, W), uint8.
             data_samples (list[ActionDataSample]): one a video.
             training (bool): as in MMAction2.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmaction.models.backbones.vit_mae import Attention, Block
 from mmengine.model import ModuleList
@@ -29,10 +30,11 @@ class FusedAttention(Attention):
             Tensor: shape (B, N, D).
         """
         b, n, d = x.shape
-        qkv = self.qkv(x)
+        bias = None
         if hasattr(self, 'q_bias'):
             # Queries and values have a bias, keys have none.
-            qkv = qkv + F.pad(self.q_bias, (0, 2 * d)) + F.pad(self.v_bias, (2 * d, 0))
+            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        qkv = F.linear(x, self.qkv.weight, bias)
         qkv = qkv.reshape(b, n, 3, self.num_heads, d // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         x = F.scaled_dot_product_attention(
@@ -47,6 +49,11 @@ class FusedAttention(Attention):
 
 class TransformerBlock(Block):
     """MMAction2's ViT block, same arguments and keys, with :class:`FusedAttention`.
+
+    Attributes:
+        with_cp (bool): recompute activations in the backward pass (activation
+            checkpointing). It is here, and not in what runs the blocks, so that
+            whatever runs them has it. False at first.
 
     Raises:
         ValueError: if ``num_heads`` does not divide ``embed_dims``.
@@ -68,20 +75,37 @@ class TransformerBlock(Block):
             attn_drop_rate=stock.attn_drop.p,
             drop_rate=stock.proj_drop.p,
         )
+        self.with_cp = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the block.
+
+        Args:
+            x (Tensor): shape (B, N, D), float.
+
+        Returns:
+            Tensor: shape (B, N, D).
+        """
+        if self.with_cp and self.training:
+            return checkpoint(super().forward, x, use_reentrant=False)
+        return super().forward(x)
 
 
 class BlockStack(ModuleList):
     """Transformer blocks applied one after the other.
 
     Args:
-        blocks (Sequence[nn.Module]): blocks of the same width.
+        blocks (Sequence[TransformerBlock]): blocks of the same width.
         with_cp (bool): recompute activations in the backward pass (activation
             checkpointing): less memory, about a third more arithmetic.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], with_cp: bool = False) -> None:
+    def __init__(
+        self, blocks: Sequence[TransformerBlock], with_cp: bool = False
+    ) -> None:
         super().__init__(blocks)
-        self.with_cp = with_cp
+        for block in self:
+            block.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply all blocks.
@@ -93,8 +117,26 @@ class BlockStack(ModuleList):
             Tensor: shape (B, N, D).
         """
         for block in self:
-            if self.with_cp and self.training:
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+            x = block(x)
         return x
+
+
+def init_xavier(module: nn.Module) -> None:
+    """Draw all linear layers of a transformer as Xavier uniform, biases 0.
+
+    Queries, keys and values are drawn as three layers (arXiv:2205.09113 has them so),
+    which makes them larger than one layer with three times the outputs.
+
+    Args:
+        module (nn.Module): holds any number of :class:`FusedAttention` and linear
+            layers; changed in place.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    for layer in module.modules():
+        if isinstance(layer, FusedAttention):
+            for part in layer.qkv.weight.data.chunk(3):
+                nn.init.xavier_uniform_(part)

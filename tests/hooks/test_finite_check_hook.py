@@ -5,7 +5,11 @@ from projects.adamae.hooks import FiniteCheckHook
 
 
 class Runner:
+    """What the hook needs: a batch an epoch, so that every iteration is logged."""
+
     iter = 41
+    hooks = []
+    train_dataloader = [0]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +34,17 @@ def test_names_iteration_and_cause(bad, cause):
     outputs.update({k: torch.tensor(v) for k, v in bad.items()})
     with pytest.raises(FloatingPointError, match=f'iteration 42: .*{cause}'):
         hook.after_train_iter(Runner, 0, outputs=outputs)
+
+
+def test_first_of_several_iterations_is_named():
+    class Later(Runner):
+        train_dataloader = range(10)
+
+    hook = FiniteCheckHook()
+    for Later.iter, value in enumerate([1.0, float('nan'), 2.0, float('inf')]):
+        hook.after_train_iter(Later, Later.iter, outputs={'loss': torch.tensor(value)})
+    with pytest.raises(FloatingPointError, match=r'iteration 2: .*loss=nan'):
+        hook.before_save_checkpoint(Later, dict(state_dict={}))
 
 
 def test_no_ruined_weight_is_saved():

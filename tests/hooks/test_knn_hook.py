@@ -96,28 +96,39 @@ def test_training_is_as_without_it(root, tmp_path):
     judged, rows = train('judged', [hook_cfg(root, interval=2)])
     for name, weight in plain['state_dict'].items():
         assert torch.equal(weight, judged['state_dict'][name]), name
-    assert [row['step'] for row in rows] == [2, 3], 'every second epoch, and the last'
+    assert [row['step'] for row in rows] == [0, 2, 3], 'before, and then'
     history = judged['message_hub']['log_scalars']['knn/top1']
     assert history.data[0].tolist() == [row['knn/top1'] for row in rows]
 
 
-def test_shares_of_two_processes_make_one_result(root, tmp_path):
-    """Seven and five videos: neither is a multiple of two."""
-    cfg = train_cfg(root, tmp_path, [hook_cfg(root)])
-    cfg.dump(tmp_path / 'cfg.py')
+def train_in_two_processes(cfg, folder):
+    """Returns the processes, ended, each with what it wrote to stderr."""
+    cfg.dump(folder / 'cfg.py')
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = str(s.getsockname()[1])
     env = dict(os.environ, OMP_NUM_THREADS='1', MASTER_ADDR='127.0.0.1')
     env.update(MASTER_PORT=port, WORLD_SIZE='2')
     command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py']
-    command += [tmp_path / 'cfg.py', '--launcher', 'pytorch']
+    command += [folder / 'cfg.py', '--launcher', 'pytorch']
     running = [
-        subprocess.Popen(command, env=dict(env, RANK=rank, LOCAL_RANK=rank))
+        subprocess.Popen(
+            command,
+            env=dict(env, RANK=rank, LOCAL_RANK=rank),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for rank in '01'
     ]
-    assert [p.wait(timeout=180) for p in running] == [0, 0]
-    _, (row,) = outcome(tmp_path)
+    return [(process, process.communicate(timeout=180)[1]) for process in running]
+
+
+def test_shares_of_two_processes_make_one_result(root, tmp_path):
+    """Seven and five videos: neither is a multiple of two."""
+    cfg = train_cfg(root, tmp_path, [hook_cfg(root)])
+    results = train_in_two_processes(cfg, tmp_path)
+    assert [process.returncode for process, _ in results] == [0, 0], results
+    _, (_, row) = outcome(tmp_path)
     for split in ('train', 'val'):
         cfg[f'{split}_dataloader'] = dict(dataset=dataset(root, split, test_mode=True))
     init_default_scope('mmaction')
@@ -136,3 +147,19 @@ def test_too_few_videos_are_told_before_training(root):
     cfg.pop('type')
     with pytest.raises(ValueError, match='from 1 to 7, .* got 8'):
         KnnHook(**cfg).before_train(None)
+    with pytest.raises(ValueError, match='temperature: expected a positive .* got 0'):
+        KnnHook(**cfg | dict(k=3, temperature=0)).before_train(None)
+
+
+def test_unreadable_video_is_told_before_training_by_every_process(root, tmp_path):
+    """Not by one of them while the other waits for it."""
+    (root / 'videos/bad.mp4').write_bytes(b'x' * 2000)
+    lines = (root / 'val.txt').read_text()
+    (root / 'val_bad.txt').write_text(f'{lines}\nbad.mp4 0')
+    hook = hook_cfg(root)
+    hook['val_dataset']['ann_file'] = str(root / 'val_bad.txt')
+    cfg = train_cfg(root, tmp_path, [hook])
+    results = train_in_two_processes(cfg, tmp_path)
+    for process, output in results:
+        assert process.returncode and 'bad.mp4: cannot be read' in output
+    assert not list(tmp_path.glob('epoch_*.pth'))

@@ -14,7 +14,11 @@ test_evaluator = val_evaluator
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     optimizer=dict(
-        type='AdamW', lr=base_lr * 512 / 256, betas=(0.9, 0.999), weight_decay=0.05
+        type='AdamW',
+        lr=base_lr * 512 / 256,
+        betas=(0.9, 0.999),
+        weight_decay=0.05,
+        fused=True,
     ),
     # Tokenizer and positions 0.75^13, block i 0.75^(12 - i), head 1.
     constructor='LearningRateDecayOptimizerConstructor',

@@ -10,7 +10,10 @@ optim_wrapper = dict(
         lr=base_lr * 256 / 256,
         betas=(0.9, 0.95),
         weight_decay=0.05,
+        fused=True,
     ),
+    # Equal parameter groups joined: 2 instead of one a parameter.
+    constructor='MergedOptimWrapperConstructor',
     # No decay on biases, norms and the mask token.
     paramwise_cfg=dict(
         flat_decay_mult=0.0, custom_keys={'mask_token': dict(decay_mult=0.0)}

@@ -1,8 +1,17 @@
 """Hooks: what happens around training steps."""
 
 from .checkpoint_check_hook import CheckpointCheckHook
+from .compile_hook import CompileHook
+from .deferred_info_hook import DeferredInfoHook
 from .finite_check_hook import FiniteCheckHook
 from .knn_hook import KnnHook
 from .random_state_hook import RandomStateHook
 
-__all__ = ['CheckpointCheckHook', 'FiniteCheckHook', 'KnnHook', 'RandomStateHook']
+__all__ = [
+    'CheckpointCheckHook',
+    'CompileHook',
+    'DeferredInfoHook',
+    'FiniteCheckHook',
+    'KnnHook',
+    'RandomStateHook',
+]

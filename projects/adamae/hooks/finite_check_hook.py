@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
-import torch
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+
+from .deferred import DeferredScalars, logs_after
 
 ADVICE = (
     'Resume from the checkpoint before, with a lower learning rate, with gradient '
@@ -18,15 +20,18 @@ ADVICE = (
 
 @HOOKS.register_module()
 class FiniteCheckHook(Hook):
-    """Raise as soon as a loss, a diagnostic or a weight to be saved is not finite.
+    """Raise when a loss, a diagnostic or a weight to be saved is not finite.
 
-    Losses are looked at after every iteration, weights before they are saved: no
-    checkpoint holds a NaN. (The released AdaMAE code replaces NaN logits by 0, which
-    hides the divergence.) The logger reads the same numbers anyway, so this adds no
-    wait for the device.
+    The numbers of every iteration are looked at, but on the device's own time: where
+    the logger reads them anyway, and before a checkpoint is saved. No checkpoint holds
+    a NaN. (The released AdaMAE code replaces NaN logits by 0, which hides the
+    divergence.)
     """
 
     priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self._pending = DeferredScalars()
 
     def after_train_iter(
         self,
@@ -35,7 +40,7 @@ class FiniteCheckHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Check the numbers of an iteration.
+        """Keep the numbers of an iteration, and check them where they are logged.
 
         Args:
             runner (Runner): the runner.
@@ -44,12 +49,24 @@ class FiniteCheckHook(Hook):
             outputs (dict, optional): what ``train_step`` returned, numbers by name.
 
         Raises:
-            FloatingPointError: if one is NaN or infinite; names iteration and cause.
+            FloatingPointError: if one is NaN or infinite; names the first iteration
+                that had one, and the cause.
         """
-        values = {k: v for k, v in (outputs or {}).items() if torch.is_tensor(v)}
-        bad = {k: v.item() for k, v in values.items() if not v.isfinite().all()}
-        if not bad:
-            return
+        self._pending.append(runner.iter, outputs or {})
+        if logs_after(runner, batch_idx):
+            self._check()
+
+    def _check(self) -> None:
+        for iteration, values in self._pending.drain():
+            bad = {
+                k: v
+                for k, v in values.items()
+                if isinstance(v, float) and not isfinite(v)
+            }
+            if bad:
+                self._refuse(iteration, bad)
+
+    def _refuse(self, iteration: int, bad: dict[str, float]) -> None:
         # Both come from the sampler's logits, the reconstruction does not.
         if {'sampler_entropy', 'loss_sampling'} & bad.keys():
             cause = "the token sampler's logits"
@@ -59,12 +76,12 @@ class FiniteCheckHook(Hook):
             cause = 'the loss'
         numbers = ', '.join(f'{name}={value}' for name, value in bad.items())
         raise FloatingPointError(
-            f'iteration {runner.iter + 1}: {cause} became non-finite ({numbers}). '
+            f'iteration {iteration + 1}: {cause} became non-finite ({numbers}). '
             + ADVICE
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Check the weights that are about to be saved.
+        """Check the weights that are about to be saved, and the numbers so far.
 
         Args:
             runner (Runner): the runner.
@@ -73,6 +90,7 @@ class FiniteCheckHook(Hook):
         Raises:
             FloatingPointError: if one is NaN or infinite; nothing is written.
         """
+        self._check()
         for name, weight in checkpoint['state_dict'].items():
             if weight.is_floating_point() and not weight.isfinite().all():
                 raise FloatingPointError(

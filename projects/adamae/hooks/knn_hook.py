@@ -11,16 +11,18 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ..features import extract, names_and_labels, set_aside
-from ..knn import check_k, knn_accuracy
+from ..knn import check_settings, knn_accuracy
 
 
 @HOOKS.register_module()
 class KnnHook(Hook):
-    """Classify videos by their nearest neighbours every few epochs.
+    """Classify videos by their nearest neighbours before training and every few epochs.
 
-    Logs ``knn/top1`` and ``knn/top5``, in [0, 1]. Labels are used for that only. In a
-    distributed run every process encodes its share of the videos. Training goes on
-    as if nothing had happened: modes, random numbers and loaders stay as they are.
+    Before, because that reads every video once: what cannot be read is found then, and
+    the encoder one starts with is what to compare with. Logs ``knn/top1`` and
+    ``knn/top5``, in [0, 1]. Labels are used for that only. In a distributed run every
+    process encodes its share of the videos. Training goes on as if nothing had
+    happened: modes, random numbers and loaders stay as they are.
 
     Args:
         train_dataset (dict): labelled data set to find the neighbours in, with a
@@ -34,7 +36,8 @@ class KnnHook(Hook):
         num_workers (int): processes that read videos. Defaults to 2.
 
     Raises:
-        ValueError: before training starts, if there are fewer than ``k`` videos.
+        ValueError: before training starts, if there are fewer than ``k`` videos, the
+            temperature is not positive, or a video cannot be read.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class KnnHook(Hook):
         )
 
     def before_train(self, runner: Runner) -> None:
-        """Build the data sets: what is wrong with them is found now, not in hours.
+        """Build the data sets and evaluate: what is wrong is found now, not in hours.
 
         Args:
             runner (Runner): the runner.
@@ -67,7 +70,8 @@ class KnnHook(Hook):
         self.labels = [
             torch.from_numpy(names_and_labels(dataset)[1]) for dataset in self.datasets
         ]
-        check_k(self.k, len(self.datasets[0]))
+        check_settings([self.k], self.temperature, len(self.datasets[0]))
+        self._evaluate(runner, runner.epoch)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Evaluate, if it is time.
@@ -75,11 +79,13 @@ class KnnHook(Hook):
         Args:
             runner (Runner): the runner.
         """
-        if not (
-            self.every_n_epochs(runner, self.interval)
-            or self.is_last_train_epoch(runner)
+        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(
+            runner
         ):
-            return
+            self._evaluate(runner, runner.epoch + 1)
+
+    def _evaluate(self, runner: Runner, epoch: int) -> None:
+        """Evaluate after so many epochs."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         device = next(model.parameters()).device
         with set_aside(model):
@@ -93,8 +99,8 @@ class KnnHook(Hook):
         )[self.k]
         scalars = {'knn/top1': top1, 'knn/top5': top5}
         runner.message_hub.update_scalars(scalars)
-        runner.visualizer.add_scalars(scalars, step=runner.epoch + 1)
+        runner.visualizer.add_scalars(scalars, step=epoch)
         runner.logger.info(
-            f'Epoch(knn) [{runner.epoch + 1}]  '
+            f'Epoch(knn) [{epoch}]  '
             + '  '.join(f'{name}: {value:.4f}' for name, value in scalars.items())
         )

@@ -1,0 +1,1 @@
+"""What the tools in ``tools/benchmarks`` measure with; nothing trains with it."""

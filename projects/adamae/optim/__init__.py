@@ -1,0 +1,12 @@
+"""How parameters are handed to the optimiser."""
+
+from .layer_decay import TokenLayerDecayOptimizerConstructor
+from .merge import explain_mismatch, merge_param_groups
+from .merged_constructor import MergedOptimWrapperConstructor
+
+__all__ = [
+    'MergedOptimWrapperConstructor',
+    'TokenLayerDecayOptimizerConstructor',
+    'explain_mismatch',
+    'merge_param_groups',
+]
