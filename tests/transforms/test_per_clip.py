@@ -10,7 +10,7 @@ from numbered_videos import number_of, write
 
 from projects.adamae import AdaMAEDataPreprocessor
 from projects.adamae.transforms import PerClip
-from projects.adamae.video_reader import VideoReader
+from projects.adamae.video.reader import VideoReader
 
 CROP = dict(type='MultiScaleCrop', input_size=32, scales=(1, 0.5), random_crop=True)
 RESIZE = dict(type='Resize', scale=(32, 32), keep_ratio=False)

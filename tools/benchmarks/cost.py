@@ -14,7 +14,8 @@ from mmengine.registry import init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from projects.adamae import cost, launch, memory  # noqa: E402
+from projects.adamae import launch  # noqa: E402
+from projects.adamae.benchmarks import cost, memory  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:

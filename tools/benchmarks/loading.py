@@ -19,7 +19,8 @@ import torch  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 
 import projects.adamae  # noqa: E402, F401  registers the transforms
-from projects.adamae import launch, loading_benchmark  # noqa: E402
+from projects.adamae import launch  # noqa: E402
+from projects.adamae.benchmarks import loading  # noqa: E402
 from projects.adamae.datasets.video_folder_dataset import find_videos  # noqa: E402
 
 
@@ -75,23 +76,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             files = find_videos(args.videos, '--videos')[: args.count]
             sets[args.videos] = files, args.frame_interval
         else:
-            for kind in loading_benchmark.KINDS:
-                files = loading_benchmark.write_videos(
-                    Path(args.cache), kind, args.count
-                )
+            for kind in loading.KINDS:
+                files = loading.write_videos(Path(args.cache), kind, args.count)
                 sets[kind.name] = files, kind.frame_interval
     for name, (files, frame_interval) in sets.items():
-        found = loading_benchmark.variants(pipeline, frame_interval)
-        print_table(name, loading_benchmark.measure(found, files, args.rounds))
+        found = loading.variants(pipeline, frame_interval)
+        print_table(name, loading.measure(found, files, args.rounds))
 
 
 def print_table(name: str, measured: dict) -> None:
     """Print what was measured on one set of videos."""
-    rounds = len(measured[loading_benchmark.BASELINE].rates)
+    rounds = len(measured[loading.BASELINE].rates)
     print(f'\n{name}, clips a second of one core, {rounds} rounds: median (range)')
     for variant, result in measured.items():
         low, high = min(result.rates), max(result.rates)
-        ratio = loading_benchmark.ratios(measured, variant)
+        ratio = loading.ratios(measured, variant)
         print(
             f'  {variant:<28}{median(result.rates):>7.1f} ({low:.1f} - {high:.1f})'
             f'{ratio[0]:>8.2f}x ({ratio[1]:.2f} - {ratio[2]:.2f})'

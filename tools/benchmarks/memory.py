@@ -15,7 +15,8 @@ from mmengine.registry import init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from projects.adamae import launch, memory, plain  # noqa: E402
+from projects.adamae import launch  # noqa: E402
+from projects.adamae.benchmarks import memory, plain  # noqa: E402
 
 TABLE1_CONFIG = 'configs/adamae_vitb_ssv2_pretrain.py'
 

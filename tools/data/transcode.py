@@ -8,7 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from projects.adamae import launch, transcode  # noqa: E402
+from projects.adamae import launch  # noqa: E402
+from projects.adamae.video import transcode  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:

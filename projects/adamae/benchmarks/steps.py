@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from .. import flops
 from ..hooks.compile_hook import compile_model
-from ..plain import PlainMAE
 from ..recognizer import MAERecognizer
+from .plain import PlainMAE
 from .workers import matrix_rate, peak_memory, timed
 
 

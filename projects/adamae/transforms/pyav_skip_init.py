@@ -9,7 +9,7 @@ from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 
-from ..video_reader import VideoReader
+from ..video.reader import VideoReader
 
 
 @TRANSFORMS.register_module()

@@ -1,0 +1,251 @@
+"""Frames of a video by their number, without decoding what is not asked for.
+
+A frame that no other is predicted from (H.264: ``nal_ref_idc`` 0, ITU-T H.264,
+sec. 7.4.1) need not be decoded unless it is wanted itself; of an x264 file with its
+default settings that is about every second one. FFmpeg leaves them out when the
+decoder's ``skip_frame`` is ``NONREF``.
+
+That alone does not say which packet holds frame k. The reader therefore demuxes the
+file once, keeps the packets, and numbers them by their presentation times. It does so
+only if the container stores these times, and every packet provably holds one picture
+that is shown, see :mod:`.bitstream`; it starts decoding only where the standard
+forbids looking back; and while decoding it checks that frames come out undamaged, in
+the order of their times, and the wanted ones among them. Where one of these fails, it
+decodes the file from its beginning and counts, which is always right, and slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from . import bitstream
+
+# Containers that store when each frame is shown; for others FFmpeg may guess it.
+_TIMED_CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
+
+
+# Before version 17, PyAV converts on one thread, and cannot be told to.
+_ONE_THREAD = {'threads': 1} if int(av.__version__.split('.')[0]) >= 17 else {}
+
+
+class _NotExact(Exception):
+    """What came out of the decoder is not what the index promised."""
+
+
+class VideoReader:
+    """A video whose frames are numbered in the order in which they are shown.
+
+    Frame k is the k-th that plain PyAV decoding (``container.decode(video=0)``, on one
+    thread) gives, bit for bit.
+
+    Args:
+        file (str | BinaryIO): path, or a seekable binary file.
+        name (str): what to call the file in errors. Defaults to ``str(file)``.
+
+    Attributes:
+        indexed (bool): whether frames are found by index; False means that each
+            access decodes the file from its beginning.
+        fps (float): average frames a second; 0 if the file does not say.
+
+    Raises:
+        OSError: if the file cannot be opened, holds no video, or no frame of it can
+            be decoded.
+    """
+
+    def __init__(self, file: str | BinaryIO, name: str | None = None) -> None:
+        self.name = str(file) if name is None else name
+        self._file = file
+        self.indexed = False
+        with self._errors_name_the_file():
+            self._container = self._open()
+            stream = self._container.streams.video[0]
+            self.fps = float(stream.average_rate or 0)
+            self._context = stream.codec_context
+            self._packets = list(self._container.demux(stream))
+            if self._packets and not self._packets[-1].size:
+                self._packets.pop()  # PyAV's sign of the end
+            self._build_index()
+            self._length = (
+                len(self._shown) if self.indexed else sum(1 for _ in self._plain())
+            )
+        if not self._length:
+            raise OSError(f'{self.name}: expected a video, got no frame of one')
+
+    def __len__(self) -> int:
+        return self._length
+
+    def get_frames(self, indices: Sequence[int]) -> list[np.ndarray]:
+        """Decode frames.
+
+        Args:
+            indices (Sequence[int]): numbers of frames in [0, ``len(self)``), in any
+                order, repeated or not.
+
+        Returns:
+            list[np.ndarray]: uint8 (H, W, 3), RGB, in the order asked for. No two
+            share memory.
+
+        Raises:
+            IndexError: if the video has no such frame.
+            OSError: if one of the frames cannot be decoded.
+        """
+        frames = self.decode(indices)
+        reformatter = VideoReformatter()
+        # A repeated frame is converted again: later transforms may write into it.
+        return [_to_rgb(frames[int(i)], reformatter) for i in indices]
+
+    def decode(self, indices: Sequence[int]) -> dict[int, av.VideoFrame]:
+        """Decode frames, without converting them to RGB.
+
+        Args:
+            indices (Sequence[int]): as for :meth:`get_frames`.
+
+        Returns:
+            dict[int, av.VideoFrame]: number to frame, each once.
+
+        Raises:
+            IndexError: if the video has no such frame.
+            OSError: if one of the frames cannot be decoded.
+        """
+        numbers = {int(i) for i in indices}
+        wrong = [i for i in numbers if not 0 <= i < len(self)]
+        if wrong:
+            raise IndexError(
+                f'{self.name}: expected frames 0 to {len(self) - 1}, got {wrong[0]}'
+            )
+        with self._errors_name_the_file():
+            if self.indexed:
+                try:
+                    return self._decode_indexed(numbers)
+                except (_NotExact, av.FFmpegError):
+                    self.indexed = False
+            return self._decode_plain(numbers)
+
+    def close(self) -> None:
+        """Free the packets and the decoder; the reader cannot be used after."""
+        self._packets.clear()
+        self._container.close()
+
+    def _open(self) -> Any:
+        container: Any
+        if isinstance(self._file, str):
+            # Else FFmpeg takes what stands before a colon for a protocol.
+            container = av.open(f'file:{self._file}')
+        else:
+            self._file.seek(0)
+            container = av.open(self._file)
+        if not container.streams.video:
+            container.close()
+            raise OSError('no video stream')
+        stream = container.streams.video[0]
+        # A loader has a process a core: threads would only get in each other's way.
+        stream.codec_context.thread_count = 1
+        stream.thread_type = 'NONE'
+        return container
+
+    @contextmanager
+    def _errors_name_the_file(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            text = getattr(error, 'strerror', None) or error
+            raise (FileNotFoundError if missing else OSError)(
+                f'{self.name}: expected a readable video, got: {text}'
+            ) from error
+
+    def _build_index(self) -> None:
+        """Number the packets, or find out that they cannot be numbered."""
+        packets = self._packets
+        #: Positions (in decoding order) of the frames, in the order they are shown.
+        self._shown: list[int] = []
+        self._starts: list[int] = []
+        describe = bitstream.describer(
+            self._context.name, bytes(self._context.extradata or b'')
+        )
+        if describe is None or self._container.format.name not in _TIMED_CONTAINERS:
+            return
+        for position, packet in enumerate(packets):
+            picture = None
+            if packet.pts is not None and not packet.is_corrupt:
+                picture = describe(bytes(packet))
+            if picture is None:
+                return
+            if picture is bitstream.Picture.CLEAN_START:
+                self._starts.append(position)
+            # An edit list marks what must be decoded and not be shown.
+            if not packet.is_discard:
+                self._shown.append(position)
+        unsorted = list(self._shown)
+        self._shown.sort(key=lambda i: packets[i].pts)
+        # Times that repeat, or follow the order of decoding although the codec has
+        # another one for showing, are not those at which the frames are shown.
+        self.indexed = (
+            self._starts[:1] == [0]
+            and len({packets[i].pts for i in self._shown}) == len(self._shown)
+            and (self._shown != unsorted) == bool(self._context.has_b_frames)
+        )
+
+    def _decode_indexed(self, numbers: set[int]) -> dict[int, av.VideoFrame]:
+        """Decode from the nearest clean starts, leaving out what nothing needs."""
+        number_of = {self._shown[i]: i for i in numbers}
+        pending = {self._packets[p].pts: i for p, i in number_of.items()}
+        frames: dict[int, av.VideoFrame] = {}
+
+        last = None
+
+        def take(decoded: Iterable[Any]) -> None:
+            nonlocal last
+            for frame in decoded:
+                # Damage spreads in ways that depend on what was left out; two fields
+                # may come in one packet or in two.
+                if frame.is_corrupt or frame.interlaced_frame or frame.pts is None:
+                    raise _NotExact
+                if last is not None and frame.pts <= last:
+                    raise _NotExact
+                last = frame.pts
+                if frame.pts in pending:
+                    frames[pending.pop(frame.pts)] = frame
+
+        context = self._context
+        # Other codecs have no frames that FFmpeg knows to be of no use to others.
+        unwanted = 'NONREF' if context.name == 'h264' else 'DEFAULT'
+        ends = [*self._starts[1:], len(self._packets)]
+        for start, end in zip(self._starts, ends, strict=True):
+            wanted = [p for p in number_of if start <= p < end]
+            if not wanted:
+                continue
+            context.flush_buffers()
+            for position in range(start, max(wanted) + 1):
+                context.skip_frame = 'DEFAULT' if position in number_of else unwanted
+                take(context.decode(self._packets[position]))
+            take(context.decode(None))
+        if pending:
+            raise _NotExact
+        return frames
+
+    def _plain(self) -> Iterable[Any]:
+        """Decode every frame, from a fresh start."""
+        with self._open() as container:
+            yield from container.decode(video=0)
+
+    def _decode_plain(self, numbers: set[int]) -> dict[int, av.VideoFrame]:
+        frames: dict[int, av.VideoFrame] = {}
+        number = -1
+        for number, frame in enumerate(self._plain()):
+            if number in numbers:
+                frames[number] = frame
+            if len(frames) == len(numbers):
+                return frames
+        raise OSError(f'only {number + 1} of {len(self)} frames can be decoded')
+
+
+def _to_rgb(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
+    """Convert a frame as ``frame.to_ndarray(format='rgb24')`` does, on one thread."""
+    return reformatter.reformat(frame, format='rgb24', **_ONE_THREAD).to_ndarray()
