@@ -85,3 +85,5 @@ def test_clips_of_another_size(shape):
     model = MaskedVisionTransformer(depth=1, **TINY)
     with pytest.raises(ValueError, match=r'expected clips of shape \(B, 3, 8, 32, 32'):
         model.embed(torch.zeros(1, *shape))
+    with pytest.raises(ValueError, match=r'expected clips of shape \(B, 3, 8, 32, 32'):
+        model(torch.zeros(1, *shape))

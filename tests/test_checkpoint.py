@@ -230,6 +230,19 @@ def test_damaged_files(tmp_path):
     assert not (tmp_path / 'out.pth').exists()
 
 
+@pytest.mark.parametrize('legacy', [False, True])
+def test_a_file_cut_anywhere_is_an_error(tmp_path, legacy):
+    content = {'state_dict': {'a': torch.zeros(50), 'b': torch.ones(3, 3)}}
+    torch.save(content, tmp_path / 'a', _use_new_zipfile_serialization=not legacy)
+    whole = (tmp_path / 'a').read_bytes()
+    for length in range(len(whole)):
+        (tmp_path / 'b').write_bytes(whole[:length])
+        # Of a name of torch's that is cut one may ask to run the rest.
+        with pytest.raises(ValueError, match='b: (damaged, a part|refused)') as info:
+            load_safely(tmp_path / 'b')
+        assert 'weights_only' not in str(info.value)
+
+
 def save(path, weights):
     torch.save({'model': weights}, path)
     return path
@@ -254,6 +267,43 @@ def test_unknown_weights(tmp_path):
     torch.save({'epoch': 3}, tmp_path / 'a.pth')
     with pytest.raises(ValueError, match='no weights in it, only epoch'):
         list(convert(tmp_path / 'a.pth', tmp_path / 'b.pth'))
+    assert 'no weights in it, only model' in error({3: torch.zeros(1)})
+    assert 'not finite' in error(weights | {'norm.bias': torch.full((32,), torch.nan)})
+
+
+@pytest.mark.parametrize(
+    'name, shape',
+    [
+        ('encoder.patch_embed.proj.weight', (32, 3, 8, 8)),
+        ('encoder.patch_embed.proj.bias', (31,)),
+        ('encoder.blocks.0.norm1.weight', (31,)),
+        ('encoder.blocks.1.attn.qkv.weight', (32, 32)),
+        ('encoder.blocks.1.mlp.fc2.weight', (32, 64)),
+        ('encoder.norm.bias', (1,)),
+        ('decoder.blocks.1.mlp.fc1.bias', (32,)),
+        ('decoder.head.weight', (10, 16)),
+        ('encoder_to_decoder.weight', (16, 31)),
+        ('encoder.get_token_probs.0.attn.proj.bias', (16,)),
+        ('encoder.pos_embed_probs', (32,)),
+        ('mask_token', (16,)),
+    ],
+)
+def test_shapes_that_do_not_fit_each_other(tmp_path, name, shape):
+    weights = released('adamae_pretrain_tiny')
+    assert weights[name].shape != shape
+    path = save(tmp_path / 'a.pth', weights | {name: torch.zeros(shape)})
+    with pytest.raises(ValueError, match=r'a\.pth: \w+\S+: expected .*got '):
+        list(convert(path, tmp_path / 'b.pth'))
+
+
+def test_weights_of_a_wrapped_model(tmp_path):
+    weights = released('vit_finetune_tiny')
+    wrapped = {f'module.{name}': tensor for name, tensor in weights.items()}
+    for name, content in (('a', weights), ('b', wrapped)):
+        path = save(tmp_path / f'{name}.pth', content)
+        list(convert(path, tmp_path / f'{name}_ours.pth'))
+    a, b = (read_checkpoint(tmp_path / f'{name}_ours.pth').weights for name in 'ab')
+    assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_contradictions_and_gaps_are_errors(tmp_path, finetuned):
@@ -286,6 +336,21 @@ def test_the_tool(tmp_path, finetuned, monkeypatch, capsys):
         main['main']()
     monkeypatch.setattr('sys.argv', [*argv, '--force'])
     main['main']()
+    for words, message in (
+        (['--say', 'foo'], "expected KEY=VALUE with a number.*got 'foo'"),
+        (['--say', 'backbone.num_frames=abc'], 'expected KEY=VALUE with a number'),
+        (['--say', 'backbone.num_frames=-1'], 'expected a whole number, got -1'),
+        (['--say', 'backbone.norm_cfg=1'], "expected {'type':'LN'"),
+        (['--to', 'ours'], 'expected a file for ours, got a folder'),
+    ):
+        monkeypatch.setattr('sys.argv', [*argv, '--force', *words])
+        with pytest.raises(SystemExit, match=f'error: .*{message}'):
+            main['main']()
+    (tmp_path / 'file').write_bytes(b'')
+    argv[2] = str(tmp_path / 'file')
+    monkeypatch.setattr('sys.argv', [*argv, '--force'])
+    with pytest.raises(SystemExit, match='expected a folder for transformers, got a f'):
+        main['main']()
 
 
 # --- loading ---

@@ -3,6 +3,7 @@
 import random
 import runpy
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.testing import assert_close
 
 from projects.adamae import features
 from projects.adamae.checkpoints import fit_checkpoint
+from projects.adamae.checkpoints.loading import resize_positions
 
 ROOT = Path(__file__).parents[1]
 COUNT = 5
@@ -152,11 +154,17 @@ def test_views_of_a_video_are_averaged(cfg, tmp_path):
             next(features.iterate(model, dataset, 2, tokens=True))
 
 
-def test_probe_sees_the_same_and_trains_its_head_only(cfg, tmp_path):
+@pytest.mark.parametrize('kind', ['', 'Separable'])
+def test_probe_sees_the_same_and_trains_its_head_only(cfg, tmp_path, kind):
+    if kind:
+        cfg.model.backbone.update(
+            type='SeparableVisionTransformer', use_mean_pooling=False
+        )
     checkpoint = save(cfg, tmp_path / 'a.pth')
     model = features.load_model(cfg, checkpoint)
     probe_cfg = recognizer_cfg()
-    probe_cfg['backbone'] |= dict(type='FrozenVisionTransformer', drop_path_rate=0.5)
+    kind = f'Frozen{kind}VisionTransformer'
+    probe_cfg['backbone'] |= dict(type=kind, drop_path_rate=0.5)
     probe_cfg['cls_head']['type'] = 'LinearProbeHead'
     probe = MODELS.build(probe_cfg).train()
     content = dict(state_dict=model.state_dict())
@@ -316,9 +324,13 @@ def test_knn_tool(cfg, tmp_path, monkeypatch, capsys):
         return line
 
     assert 'take those of another with --data' in fails(*args)
-    assert 'to 5, the number of training videos, got 9' in fails(
-        *args[:3], '--k', 9, '--data', tmp_path / 'data.py'
-    )
+    with monkeypatch.context() as patch:
+        patch.setattr(features, 'iterate', None)  # before anything is encoded
+        data = ['--data', tmp_path / 'data.py']
+        assert 'to 5, the number of training videos, got 9' in fails(
+            *args[:3], '--k', 9, *data
+        )
+        assert 'temperature: expected' in fails(*args, '--temperature', 0, *data)
     assert 'no test_dataloader, only train, val' in fails(
         *args, '--split', 'test', '--data', tmp_path / 'data.py'
     )
@@ -336,6 +348,44 @@ def test_knn_tool(cfg, tmp_path, monkeypatch, capsys):
     assert 'OUT: expected a .npy or .safetensors file' in fails(
         'extract_features.py', tmp_path / 'data.py', checkpoint, 'out.pkl'
     )
+
+
+def test_positions_come_from_the_grid_that_the_file_states(cfg, tmp_path):
+    """8 frames of 32 pixels; a guess from 16 frames of 16 would be another grid."""
+    cfg.model.backbone.img_size = 32
+    torch.manual_seed(0)
+    large = MODELS.build(cfg.model)
+    torch.nn.init.normal_(large.sampler.pos_embed)
+    content = dict(state_dict=large.state_dict(), meta=dict(cfg=cfg.pretty_text))
+    torch.save(content, tmp_path / 'a.pth')
+    cfg.model.backbone.update(img_size=16, num_frames=16)
+    model = features.load_model(cfg, str(tmp_path / 'a.pth'))
+    expected = resize_positions(large.sampler.pos_embed, (4, 4, 4), (8, 2, 2))
+    assert torch.equal(model.sampler.pos_embed, expected)
+
+
+def test_data_sets_that_are_joined(cfg):
+    plain = clips_of(cfg)
+    for split in ('train', 'val'):
+        loader = cfg[f'{split}_dataloader']
+        loader.dataset = dict(
+            type='ConcatDataset', datasets=[loader.dataset, deepcopy(loader.dataset)]
+        )
+    assert torch.equal(clips_of(cfg), torch.cat([plain, plain]))
+    dataset = features.build_dataset(cfg, 'train', MODELS.build(cfg.model).backbone)
+    assert features.names_and_labels(dataset)[1].tolist() == [0, 1, 0, 1, 0] * 2
+    cfg.val_dataloader.dataset.datasets[1].pipeline[1].clip_len = 4
+    with pytest.raises(ValueError, match='val_dataloader.* one pipeline for all'):
+        clips_of(cfg)
+
+
+def test_weights_that_are_not_finite(cfg, tmp_path):
+    path = save(cfg, tmp_path / 'a.pth')
+    content = torch.load(path)
+    content['state_dict']['backbone.norm.bias'][3] = float('nan')
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r'backbone\.norm\.bias: not finite'):
+        features.load_model(cfg, path)
 
 
 def test_wrong_models(cfg, tmp_path):

@@ -58,7 +58,11 @@ def run_tool(name, *arguments, **options):
 def test_recipe(dataset, classes, lr, epochs, clips, size, depth):
     cfg = config(dataset, size)
     assert cfg.optim_wrapper.optimizer == dict(
-        type='AdamW', lr=lr * 512 / 256, betas=(0.9, 0.999), weight_decay=0.05
+        type='AdamW',
+        lr=lr * 512 / 256,
+        betas=(0.9, 0.999),
+        weight_decay=0.05,
+        fused=True,
     )
     assert cfg.auto_scale_lr.base_batch_size == 512
     assert cfg.train_cfg.max_epochs == epochs
@@ -619,12 +623,17 @@ def test_encoder_is_kept_and_the_head_is_new(source, toy, tmp_path):
 
 def test_options_of_the_docs(toy, tmp_path):
     """Repeated augmentation, accumulation, checkpointing, best checkpoint."""
+    (tmp_path / 'cut.mp4').write_bytes((toy['root'] / 'videos/0.mp4').read_bytes()[:99])
+    lines = (toy['root'] / 'list.txt').read_text()
+    lines = lines.replace('0.mp4', str(tmp_path / 'cut.mp4'))
+    (tmp_path / 'list.txt').write_text(lines)
     train(
         toy,
         tmp_path,
         **{
             'val_dataloader.dataset.indices': 2,
-            'train_dataloader.dataset.type': 'RepeatAugDataset',
+            'train_dataloader.dataset.ann_file': tmp_path / 'list.txt',
+            'train_dataloader.dataset.type': 'TolerantRepeatAugDataset',
             'train_dataloader.dataset.num_repeats': 2,
             'train_dataloader.dataset.sample_once': True,
             'train_dataloader.collate_fn.type': 'repeat_pseudo_collate',
@@ -636,6 +645,35 @@ def test_options_of_the_docs(toy, tmp_path):
     # Seven videos in batches of two: twice three batches, two steps.
     assert {int(s['step']) for s in state.values()} == {2}
     assert (tmp_path / 'best_acc_top1_epoch_2.pth').is_file()
+
+
+def test_repeated_augmentation_of_the_docs_keeps_clips_and_rate():
+    page = (ROOT / 'docs/finetuning.md').read_text()
+    (row,) = re.findall(r'\| repeated augmentation.*? \| `(.*?)`', page)
+    cfg, plain = config('ssv2'), config('ssv2')
+    cfg.merge_from_dict(dict(pair.split('=') for pair in row.split()))
+    loader = cfg.train_dataloader
+    repeats, videos = int(loader.dataset.num_repeats), int(loader.batch_size)
+    assert loader.dataset.type == 'TolerantRepeatAugDataset'
+    assert repeats * videos == plain.train_dataloader.batch_size
+    # MMEngine scales the rate by videos a step over this number.
+    base = int(cfg.auto_scale_lr.base_batch_size)
+    assert base * repeats == plain.auto_scale_lr.base_batch_size
+
+
+def test_views_of_the_docs(tmp_path):
+    page = (ROOT / 'docs/finetuning.md').read_text()
+    (text,) = re.findall(r"```python\n(_base_ = '\w+\.py'\ntest_.*?)```", page, re.S)
+    (tmp_path / 'mine.py').write_text(text.replace("= '", f"= '{ROOT}/configs/", 1))
+    steps = Config.fromfile(tmp_path / 'mine.py').test_dataloader.dataset.pipeline
+    kinds = [step.type for step in steps]
+    assert (kinds[1], kinds[4]) == ('UniformSample', 'ThreeCrop')
+    expected = [step.type for step in config('ssv2').test_pipeline]
+    assert [*kinds[:1], *kinds[2:4], *kinds[5:]] == [
+        *expected[:1],
+        *expected[2:4],
+        *expected[5:],
+    ]
 
 
 def test_repeated_augmentation_gives_copies_of_the_same_frames(toy):

@@ -92,3 +92,16 @@ def test_other_models(capsys, monkeypatch):
     with pytest.raises(SystemExit, match='2'):
         run(capsys, monkeypatch, 'nowhere.py')
     assert capsys.readouterr().err.startswith('error: config not found: ')
+
+
+@pytest.mark.parametrize(
+    'kind, clip, message',
+    [
+        ('VisionTransformer', (1, 8, 16, 16), '1 x 8 x 16 x 16 .* does not fit Vision'),
+        ('MaskedVisionTransformer', (3, 8, 32, 32), 'expected clips of shape'),
+    ],
+)
+def test_a_clip_of_another_size(kind, clip, message):
+    backbone = {**tiny_model_cfg()['backbone'], 'type': kind}
+    with pytest.raises(ValueError, match=message):
+        flops.count(dict(type='Recognizer3D', backbone=backbone), clip)

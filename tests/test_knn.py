@@ -72,3 +72,11 @@ def test_bad_input(labels, ks, message):
     x = torch.randn(4, 2)
     with pytest.raises(ValueError, match=message):
         knn_accuracy(x, labels, x, torch.zeros(4).long(), ks)
+
+
+def test_temperature_is_positive():
+    x = torch.randn(4, 2)
+    labels = torch.zeros(4).long()
+    for temperature in (0, -1, float('nan')):
+        with pytest.raises(ValueError, match='temperature: expected a positive number'):
+            knn_accuracy(x, labels, x, labels, [1], temperature)

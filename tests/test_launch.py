@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.fileio import load
+from mmengine.registry import RUNNERS
 
 from projects.adamae import launch
 
@@ -209,8 +210,57 @@ def test_a_checkpoint_cut_in_half_is_told(tmp_path):
     path = tmp_path / 'epoch_1.pth'
     torch.save(dict(weight=torch.zeros(1000)), path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match='a part of one'):
+    with pytest.raises(ValueError, match='a part of a file'):
         launch.apply_train_arguments(Config(), train_arguments(resume=str(path)))
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_checkpoints_that_mmengine_cannot_load(tmp_path, legacy):
+    """It would say so after minutes, with the advice to switch safety off."""
+
+    def resume(path):
+        launch.apply_train_arguments(Config(), train_arguments(resume=str(path)))
+
+    path = tmp_path / 'a.pth'
+    weights = {'encoder.norm.weight': torch.ones(2)}
+    new = not legacy
+    torch.save({'model': weights}, path, _use_new_zipfile_serialization=new)
+    resume(path)
+    content = {'model': weights, 'args': Namespace(lr=1)}
+    torch.save(content, path, _use_new_zipfile_serialization=new)
+    with pytest.raises(ValueError, match='authors do; convert it with tools/convert'):
+        resume(path)
+    content = {'model': weights, 'args': Path}
+    torch.save(content, path, _use_new_zipfile_serialization=new)
+    with pytest.raises(ValueError, match='refused, it asks to run') as info:
+        resume(path)
+    assert 'weights_only' not in str(info.value)
+    (tmp_path / 'a.safetensors').write_bytes(b'x')
+    with pytest.raises(ValueError, match='does not load .safetensors; convert it'):
+        resume(tmp_path / 'a.safetensors')
+
+
+@pytest.mark.parametrize(('batch_size', 'passes'), [(8, 1), (2, 4)])
+def test_auto_scale_lr_counts_accumulated_passes(toy, tmp_path, batch_size, passes):
+    options = {
+        'train_dataloader.batch_size': batch_size,
+        'optim_wrapper.accumulative_counts': passes,
+        'auto_scale_lr.base_batch_size': 4,
+        'auto_scale_lr.enable': False,
+        'val_dataloader': None,
+        'val_cfg': None,
+        'val_evaluator': None,
+    }
+    arguments = train_arguments(
+        toy, cfg_options=options, auto_scale_lr=True, work_dir=str(tmp_path)
+    )
+    cfg = launch.load_config(arguments)
+    launch.apply_train_arguments(cfg, arguments)
+    launch.drop_amp_without_accelerator(cfg)
+    runner = RUNNERS.build(cfg)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+    assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(2e-3)]
 
 
 def test_auto_scale_lr_needs_a_base_batch_size():
@@ -268,6 +318,51 @@ def test_dump_is_added_to_the_evaluators(toy):
         )
     with pytest.raises(ValueError, match='got no model, test_dataloader'):
         launch.apply_test_arguments(Config(), args)
+
+
+# What a config says twice
+
+
+def test_variables_of_the_config_file_are_warned_of(toy, warned):
+    options = {
+        'pipeline.1.clip_len': 8,
+        'train_dataloader.batch_size': 2,
+        'randomness.seed': 1,
+    }
+    launch.load_config(train_arguments(toy, cfg_options=options))
+    (message,) = warned
+    assert 'pipeline.1.clip_len is used only inside the config file' in message
+
+
+@pytest.mark.parametrize(
+    'constructor',
+    ['LearningRateDecayOptimizerConstructor', 'TokenLayerDecayOptimizerConstructor'],
+)
+@pytest.mark.parametrize(
+    'kind', ['MaskedVisionTransformer', 'SeparableVisionTransformer']
+)
+def test_layer_decay_has_the_layers_of_the_encoder(constructor, kind):
+    model = dict(backbone=dict(type=kind, depth=24))
+    wrapper = dict(constructor=constructor, paramwise_cfg=dict(num_layers=24))
+    cfg = Config(dict(model=model, optim_wrapper=wrapper))
+    launch.check_layer_decay(cfg)
+    cfg.optim_wrapper.paramwise_cfg.num_layers = 12
+    message = r'paramwise_cfg\.num_layers: expected 24, as in model\.backbone\.depth'
+    with pytest.raises(ValueError, match=message):
+        launch.check_layer_decay(cfg)
+    cfg.optim_wrapper.pop('constructor')
+    launch.check_layer_decay(cfg)
+
+
+def test_views_are_limited_one_video_at_a_time():
+    cfg = Config(dict(model=dict(test_cfg=dict(max_testing_views=2))))
+    cfg.val_dataloader, cfg.test_dataloader = dict(batch_size=4), dict(batch_size=1)
+    launch.check_views(cfg, ('test',))
+    message = 'max_testing_views=2: expected one video a batch, got val_dataloader'
+    with pytest.raises(ValueError, match=message):
+        launch.check_views(cfg, ('val', 'test'))
+    cfg.model.test_cfg.max_testing_views = None
+    launch.check_views(cfg, ('val', 'test'))
 
 
 # Data
@@ -359,6 +454,41 @@ def test_data_that_is_not_there(toy, changes, error, message):
         launch.check_data(data_config(root, **changes), ('train',))
 
 
+def classifier_config(root, ann_file='list.txt', **blending) -> Config:
+    cfg = data_config(root, ann_file=ann_file)
+    cfg.model = dict(
+        cls_head=dict(num_classes=3), data_preprocessor=dict(blending=blending)
+    )
+    return cfg
+
+
+@pytest.mark.parametrize('label', ['3', '-1', '0 3', ''])
+def test_labels_are_classes(toy, label):
+    lines = ['0.mp4 0', '1.mp4 2', f'2.mp4 {label}'.strip()]
+    (toy.parent / 'labels.txt').write_text('\n'.join(lines))
+    cfg = classifier_config(toy.parent, 'labels.txt')
+    message = (
+        rf'train_dataloader\.dataset\.ann_file: line 3 of \S+: .* from 0 to 2, as '
+        rf'model\.cls_head\.num_classes=3 says, got {label or "none"};'
+    )
+    with pytest.raises(ValueError, match=message):
+        launch.check_classes(cfg, ('train', 'val'))
+    launch.check_classes(cfg, ('val',))
+    cfg.model.pop('cls_head')
+    launch.check_classes(cfg, ('train',))
+
+
+def test_blending_has_the_classes_of_the_head(toy):
+    one = dict(type='MixupBlending', num_classes=3)
+    other = dict(type='CutmixBlending', num_classes=2)
+    for blending in (one, dict(augments=[one]), dict(augments=one)):
+        launch.check_classes(classifier_config(toy.parent, **blending), ('train',))
+    message = r'blending\.augments\.1\.num_classes: expected 3, as in .*, got 2'
+    with pytest.raises(ValueError, match=message):
+        cfg = classifier_config(toy.parent, augments=[one, other])
+        launch.check_classes(cfg, ('train',))
+
+
 def test_wrapped_data_sets_are_found(toy):
     inner = data_config(toy.parent).train_dataloader.dataset
     broken = {**inner, 'ann_file': 'nowhere.txt'}
@@ -402,6 +532,23 @@ def test_lines_of_other_data_sets_are_not_judged(toy):
         ),
         ('train', ['{toy}', '--launcher', 'slurm'], 'SLURM_NTASKS'),
         ('test', ['{toy}', 'nowhere.pth'], 'checkpoint not found: nowhere.pth'),
+        (
+            'train',
+            ['{toy}', '--cfg-options', 'model.cls_head.num_classes=1'],
+            'expected a label from 0 to 0',
+        ),
+        (
+            'train',
+            ['{toy}', '--cfg-options', 'val_dataloader.batch_size=2']
+            + ['model.test_cfg.max_testing_views=1'],
+            'expected one video a batch',
+        ),
+        (
+            'train',
+            ['{toy}', '--cfg-options', 'optim_wrapper.paramwise_cfg.num_layers=3']
+            + ['optim_wrapper.constructor=LearningRateDecayOptimizerConstructor'],
+            'num_layers: expected 1, as in model.backbone.depth',
+        ),
     ],
 )
 def test_bad_use_is_told_in_one_line(toy, capsys, name, arguments, message):
@@ -496,6 +643,19 @@ def test_run_is_resumed_and_tested(toy, trained, capsys):
     )
     assert 'acc/top1' in capsys.readouterr().out
     assert len(load(dump)) == 4
+
+
+def test_weights_that_are_not_finite_are_not_tested(toy, trained, capsys):
+    content = torch.load(toy.parent / 'run/epoch_1.pth')
+    content['state_dict']['cls_head.fc_cls.bias'][0] = float('inf')
+    torch.save(content, toy.parent / 'inf.pth')
+    with pytest.raises(SystemExit):
+        tool('test').main(
+            [str(toy), str(toy.parent / 'inf.pth')]
+            + ['--work-dir', str(toy.parent / 'inf')]
+        )
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert 'cls_head.fc_cls.bias: not finite' in line
 
 
 def test_checkpoint_of_another_architecture(toy, trained, capsys):

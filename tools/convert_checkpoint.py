@@ -6,8 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 FAMILIES = ('ours', 'released', 'transformers', 'mmaction')
@@ -28,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--say',
         nargs='+',
-        action=DictAction,
+        default=[],
         metavar='KEY=VALUE',
         help='what SRC does not say about its model: backbone.num_frames=16 '
         'backbone.img_size=224 backbone.num_heads=12 decoder.num_heads=6',
@@ -41,10 +39,11 @@ def main() -> None:
     """Convert."""
     args = parse_args()
     # Seconds, and not needed for --help; compat comes with the package.
-    from projects.adamae.checkpoints.convert import convert
+    from projects.adamae.checkpoints.convert import convert, parse_said
 
     try:
-        for line in convert(args.src, args.dst, args.to, args.say, args.force):
+        say = parse_said(args.say)
+        for line in convert(args.src, args.dst, args.to, say, args.force):
             print(line, flush=True)
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')

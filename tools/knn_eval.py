@@ -13,19 +13,13 @@ from mmengine.utils import track_iter_progress
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from projects.adamae import features, launch  # noqa: E402
-from projects.adamae.knn import knn_accuracy  # noqa: E402
+from projects.adamae.knn import check_settings, knn_accuracy  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='path of the config of the model')
-    parser.add_argument('checkpoint', help='path of the checkpoint')
-    parser.add_argument(
-        '--data',
-        metavar='CONFIG',
-        help='take the data sets of this config (default: the first one)',
-    )
+    launch.add_reading_arguments(parser)
     parser.add_argument(
         '--split',
         choices=features.SPLITS[1:],
@@ -37,7 +31,6 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--temperature', type=float, default=0.07, help='of votes (default: 0.07)'
     )
-    launch.add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
@@ -45,11 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
-        cfg = launch.load_config(args)
-        launch.require_keys(cfg, args.config, ('model',))
-        if args.data:
-            args.config = args.data
-            features.take_data_of(cfg, launch.load_config(args))
+        cfg = launch.load_reading_config(args)
         splits = ('train', args.split or features.reading_split(cfg))
         if splits[0] == splits[1]:
             raise ValueError(
@@ -59,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.check_data(cfg, splits)
         model = features.load_model(cfg, args.checkpoint).to(get_device())
         loading = features.loading(cfg)
+        datasets = [features.build_dataset(cfg, s, model.backbone) for s in splits]
+        check_settings(args.k, args.temperature, len(datasets[0]))
         sets = []
-        for split in splits:
-            dataset = features.build_dataset(cfg, split, model.backbone)
+        for split, dataset in zip(splits, datasets, strict=True):
             print(f'{split}: {len(dataset)} videos', flush=True)
             labels = torch.from_numpy(features.names_and_labels(dataset)[1])
             batches = features.iterate(model, dataset, **loading)

@@ -41,7 +41,8 @@ val_pipeline = [
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]
-# 2 clips x 3 crops, as the papers test on Something-Something v2.
+# 2 clips x 3 crops: as many views as the papers take of Something-Something v2.
+# (At 32 x 32 pixels the three crops are one.)
 test_pipeline = [
     dict(type='DecordInit'),
     dict(

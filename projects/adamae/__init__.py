@@ -16,6 +16,7 @@ from .datasets import (
 )
 from .decoder import MAEDecoder
 from .frozen_backbone import FrozenVisionTransformer
+from .frozen_separable_backbone import FrozenSeparableVisionTransformer
 from .linear_probe_head import LinearProbeHead
 from .losses import AdaMAELoss, SpatiotemporalMAELoss
 from .recognizer import MAERecognizer
@@ -40,6 +41,7 @@ __all__ = [
     'BatchedDataPreprocessor',
     'FrameDifferenceSamplerHead',
     'FrameSamplerHead',
+    'FrozenSeparableVisionTransformer',
     'FrozenVisionTransformer',
     'LinearProbeHead',
     'MAEDecoder',

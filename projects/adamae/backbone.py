@@ -125,6 +125,31 @@ class MaskedVisionTransformer(VisionTransformer):
         for cfg in pretrained:
             load_pretrained(self, cfg['checkpoint'], cfg.get('prefix'))
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode clips for a classifier, as MMAction2's ``VisionTransformer``.
+
+        Args:
+            x (Tensor): normalised clips, shape (B, C, T, H, W), float.
+
+        Returns:
+            Tensor: shape (B, D), or what ``return_feat_map`` asks for.
+
+        Raises:
+            ValueError: if the clips are not of the size the model was built for.
+        """
+        self._check_clips(x)
+        return super().forward(x)
+
+    def _check_clips(self, x: Tensor) -> None:
+        expected = (self.in_channels, *self.clip_size)
+        if tuple(x.shape[1:]) != expected:
+            raise ValueError(
+                f'expected clips of shape (B, {", ".join(map(str, expected))}) '
+                f'(channels, frames, height, width), got {tuple(x.shape)}; change the '
+                'data pipeline (clip_len, crop size) or the backbone (num_frames, '
+                'img_size)'
+            )
+
     def embed(self, x: Tensor) -> Tensor:
         """Cut a clip into tokens (AdaMAE, sec. 3.1), without positions.
 
@@ -137,14 +162,7 @@ class MaskedVisionTransformer(VisionTransformer):
         Raises:
             ValueError: if the clips are not of the size the model was built for.
         """
-        expected = (self.in_channels, *self.clip_size)
-        if tuple(x.shape[1:]) != expected:
-            raise ValueError(
-                f'expected clips of shape (B, {", ".join(map(str, expected))}) '
-                f'(channels, frames, height, width), got {tuple(x.shape)}; change the '
-                'data pipeline (clip_len, crop size) or the backbone (num_frames, '
-                'img_size)'
-            )
+        self._check_clips(x)
         return self.patch_embed(x)[0]
 
     def encode(self, tokens: Tensor, visible_ids: Tensor | None = None) -> Tensor:
@@ -162,3 +180,15 @@ class MaskedVisionTransformer(VisionTransformer):
         if visible_ids is not None:
             x = gather_tokens(x, visible_ids)
         return self.norm(self.blocks(self.pos_drop(x)))
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Make one vector of the tokens of a clip, as a classifier gets it.
+
+        Args:
+            tokens (Tensor): all of them, from :meth:`encode`, shape (B, N, D), float.
+
+        Returns:
+            Tensor: their mean, shape (B, D), normalised where the tokens are not.
+        """
+        x = tokens.mean(1)
+        return x if self.fc_norm is None else self.fc_norm(x)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,15 @@ import torch
 from mmaction.models.recognizers.base import BaseRecognizer
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset, DefaultSampler, pseudo_collate
-from mmengine.dist import all_gather
+from mmengine.dataset import (
+    BaseDataset,
+    ConcatDataset,
+    DefaultSampler,
+    pseudo_collate,
+)
+from mmengine.dist import all_gather, all_gather_object
 from mmengine.registry import init_default_scope
+from safetensors.numpy import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -49,8 +57,9 @@ def load_model(cfg: Config, checkpoint: str) -> BaseRecognizer:
             f"{type(model.backbone).__name__}; checkpoints of MMAction2's "
             'VisionTransformer load into it as they are, change the type'
         )
-    content = dict(state_dict=dict(read_checkpoint(checkpoint).weights))
-    fit_checkpoint(content, model, 'test', checkpoint)
+    source = read_checkpoint(checkpoint)
+    content = dict(state_dict=dict(source.weights))
+    fit_checkpoint(content, model, 'test', checkpoint, source.said)
     model.load_state_dict(content['state_dict'])
     return model.eval()
 
@@ -134,11 +143,12 @@ def middle_clip(
 
 def build_dataset(
     cfg: Config, split: str, backbone: MaskedVisionTransformer
-) -> BaseDataset:
+) -> BaseDataset | ConcatDataset:
     """Build a data set of a config, to be read once and without chance.
 
     It is read as :func:`reading_split` says; data sets that only repeat another one
-    are left out. A video that cannot be read is an error, as in testing.
+    are left out, those that join several are kept. A video that cannot be read is an
+    error, as in testing.
 
     Args:
         cfg (Config): with data sets.
@@ -146,10 +156,10 @@ def build_dataset(
         backbone (MaskedVisionTransformer): what the clips are for.
 
     Returns:
-        BaseDataset: the videos in the order of their annotation file.
+        BaseDataset | ConcatDataset: the videos in the order of their annotation file.
 
     Raises:
-        ValueError: if the config has no such split.
+        ValueError: if the config has no such split, or several pipelines to read it.
     """
     if not cfg.get(f'{split}_dataloader'):
         has = [s for s in SPLITS if cfg.get(f'{s}_dataloader')]
@@ -158,11 +168,26 @@ def build_dataset(
             'choose another --split, or take the data of another config with --data'
         )
     source = reading_split(cfg)
-    reading = _innermost(cfg[f'{source}_dataloader'].dataset)
-    pipeline = reading['pipeline']
+    pipelines = [
+        part['pipeline'] for part in _innermost(cfg[f'{source}_dataloader'].dataset)
+    ]
+    if any(pipeline != pipelines[0] for pipeline in pipelines):
+        raise ValueError(
+            f'{source}_dataloader.dataset: expected one pipeline for all data sets in '
+            'it, as features of a split are read with one, got several'
+        )
+    pipeline = pipelines[0]
     if source == 'train':
         pipeline = middle_clip(backbone, frame_interval(pipeline))
-    dataset = dict(_innermost(cfg[f'{split}_dataloader'].dataset))
+    parts = [
+        _build_once(part, pipeline)
+        for part in _innermost(cfg[f'{split}_dataloader'].dataset)
+    ]
+    return parts[0] if len(parts) == 1 else ConcatDataset(parts)
+
+
+def _build_once(dataset: Any, pipeline: Sequence[dict]) -> BaseDataset:
+    dataset = dict(dataset)
     # Repeated augmentation gives a list of clips instead of one.
     if dataset.pop('num_repeats', None):
         dataset.pop('sample_once', None)
@@ -184,16 +209,21 @@ def frame_interval(pipeline: Sequence[dict]) -> int:
 
 def train_frame_interval(cfg: Config) -> int:
     """Find the stride at which a config trains, see :func:`frame_interval`."""
-    return frame_interval(_innermost(cfg.train_dataloader.dataset)['pipeline'])
+    return frame_interval(_innermost(cfg.train_dataloader.dataset)[0]['pipeline'])
 
 
-def _innermost(dataset: Any) -> Any:
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return dataset
+def _innermost(dataset: Any) -> list[Any]:
+    """List the data sets under wrappers."""
+    if 'dataset' in dataset:
+        return _innermost(dataset['dataset'])
+    if 'datasets' in dataset:
+        return [inner for part in dataset['datasets'] for inner in _innermost(part)]
+    return [dataset]
 
 
-def names_and_labels(dataset: BaseDataset) -> tuple[list[str], np.ndarray]:
+def names_and_labels(
+    dataset: BaseDataset | ConcatDataset,
+) -> tuple[list[str], np.ndarray]:
     """List the videos of a data set.
 
     Args:
@@ -215,7 +245,7 @@ def _name(info: dict) -> str:
 class _Readable(Dataset):
     """Hand errors over as values: as such they leave a worker in one line."""
 
-    def __init__(self, dataset: BaseDataset) -> None:
+    def __init__(self, dataset: BaseDataset | ConcatDataset) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -263,15 +293,12 @@ def encode(
     x = backbone.encode(backbone.embed(clips)).float()
     if tokens:
         return x.unflatten(1, backbone.token_grid)
-    x = x.mean(1)
-    if backbone.fc_norm is not None:
-        x = backbone.fc_norm(x)
-    return x.unflatten(0, (-1, views)).mean(1)
+    return backbone.pool(x).unflatten(0, (-1, views)).mean(1)
 
 
 def iterate(
     model: BaseRecognizer,
-    dataset: BaseDataset,
+    dataset: BaseDataset | ConcatDataset,
     batch_size: int,
     num_workers: int = 0,
     tokens: bool = False,
@@ -313,7 +340,7 @@ def iterate(
 
 def extract(
     model: BaseRecognizer,
-    dataset: BaseDataset,
+    dataset: BaseDataset | ConcatDataset,
     batch_size: int,
     num_workers: int = 0,
 ) -> Tensor:
@@ -327,9 +354,65 @@ def extract(
 
     Returns:
         Tensor: shape (V, D), float32, on the CPU, in the order of the data set.
+
+    Raises:
+        ValueError: on every process, if one of them cannot read a video; names it.
     """
-    shares = all_gather(torch.cat([*iterate(model, dataset, batch_size, num_workers)]))
-    return torch.stack(shares, dim=1).flatten(0, 1)[: len(dataset)]
+    share, problem = torch.empty(0), None
+    try:
+        share = torch.cat([*iterate(model, dataset, batch_size, num_workers)])
+    except ValueError as error:
+        problem = str(error)
+    # Otherwise the other processes would wait for this one.
+    for told in all_gather_object(problem):
+        if told:
+            raise ValueError(told)
+    return torch.stack(all_gather(share), dim=1).flatten(0, 1)[: len(dataset)]
+
+
+def write(path: Path, batches: Iterable[Tensor], shape: tuple[int, ...]) -> None:
+    """Write features to a file, which appears when it is complete.
+
+    Args:
+        path (Path): ends in ``.npy``, written as they come, or in ``.safetensors``
+            (under the name ``features``), for which they must fit into memory.
+        batches (Iterable[Tensor]): shape (B, ...), float32, on the CPU.
+        shape (tuple[int, ...]): of all of them together, (V, ...).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
+    if path.suffix == '.npy':
+        # Token grids of a large data set do not fit into memory.
+        rows = np.lib.format.open_memmap(unfinished, 'w+', np.float32, shape)
+    else:
+        rows = np.empty(shape, np.float32)
+    try:
+        done = 0
+        for batch in batches:
+            rows[done : done + len(batch)] = batch.numpy()
+            done += len(batch)
+        if path.suffix == '.npy':
+            rows.flush()
+        else:
+            save_file({'features': rows}, unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_names(path: Path, names: Sequence[str], labels: np.ndarray) -> None:
+    """Write a line a video: its name, a tab, its label or labels with tabs between.
+
+    Args:
+        path (Path): the file.
+        names (Sequence[str]): of V videos.
+        labels (np.ndarray): as of :func:`names_and_labels`.
+    """
+    with open(path, 'w', encoding='utf-8') as file:
+        for name, label in zip(names, labels, strict=True):
+            if label.ndim:
+                label = label.nonzero()[0]
+            print(name, *np.atleast_1d(label), sep='\t', file=file)
 
 
 @contextmanager

@@ -65,7 +65,8 @@ def count(model_cfg: ConfigType, clip: tuple[int, ...] | None = None) -> list[Pa
         list[Part]: the parts, in the order in which they run.
 
     Raises:
-        ValueError: if it is another kind of model, or the size of a clip is unknown.
+        ValueError: if it is another kind of model, or the size of a clip is unknown or
+            not one of the model.
     """
     with without_weights():
         model = MODELS.build(model_cfg)
@@ -84,7 +85,14 @@ def count(model_cfg: ConfigType, clip: tuple[int, ...] | None = None) -> list[Pa
         clip = (backbone.in_channels, *backbone.clip_size)
     model = model.to('meta').eval()
     modules = _parts(model)
-    flops = _flops(model, modules, torch.empty(1, *clip, device='meta'))
+    try:
+        flops = _flops(model, modules, torch.empty(1, *clip, device='meta'))
+    except RuntimeError as error:  # of a backbone that does not check its clips
+        sizes = ' x '.join(map(str, clip))
+        raise ValueError(
+            f'a clip of {sizes} (C x T x H x W) does not fit {type(backbone).__name__}:'
+            f' {error}'
+        ) from None
     parameters = {name: _parameters(module) for name, module in modules.items()}
     if 'decoder' in modules:
         for counts in (flops, parameters):

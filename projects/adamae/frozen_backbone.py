@@ -11,23 +11,22 @@ from torch import Tensor
 from .backbone import MaskedVisionTransformer
 
 
-@MODELS.register_module()
-class FrozenVisionTransformer(MaskedVisionTransformer):
-    """A pre-trained encoder that is not trained any further, for linear probes.
+class Frozen(MaskedVisionTransformer):
+    """What makes an encoder one that is not trained any further, for linear probes.
 
     It gives the mean over its normalised tokens, which is the vector of
     ``features.encode``, and stays in evaluation mode. State-dict keys are those of
     pre-training, the final norm included.
 
     Args:
-        **kwargs: as in :class:`MaskedVisionTransformer`.
+        **kwargs: as in the encoder.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, 'use_mean_pooling': False})
         self.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> FrozenVisionTransformer:
+    def train(self, mode: bool = True) -> Frozen:
         """Stay in evaluation mode: no dropout of units or paths."""
         return super().train(False)
 
@@ -42,3 +41,12 @@ class FrozenVisionTransformer(MaskedVisionTransformer):
             Tensor: shape (B, D).
         """
         return self.encode(self.embed(x)).mean(1)
+
+
+@MODELS.register_module()
+class FrozenVisionTransformer(Frozen):
+    """A pre-trained ``MaskedVisionTransformer`` for linear probes, see :class:`Frozen`.
+
+    Args:
+        **kwargs: as in :class:`MaskedVisionTransformer`.
+    """

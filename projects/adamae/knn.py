@@ -38,7 +38,8 @@ def knn_accuracy(
         dict[int, tuple[float, float]]: top-1 and top-5 accuracy, in [0, 1], by k.
 
     Raises:
-        ValueError: if a k is not in 1 .. V, or the labels are not one a vector.
+        ValueError: if a k is not in 1 .. V, the temperature is not positive, or the
+            labels are not one a vector.
     """
     for name, x, labels in (
         ('bank', bank, bank_labels),
@@ -50,8 +51,7 @@ def knn_accuracy(
                 f'labels of shape {tuple(labels.shape)}'
                 + (f' with {labels.min():d} among them' if labels.numel() else '')
             )
-    for k in ks:
-        check_k(k, len(bank))
+    check_settings(ks, temperature, len(bank))
     bank, queries = F.normalize(bank.float()), F.normalize(queries.float())
     classes = int(max(bank_labels.max(), query_labels.max())) + 1
     hits = {k: torch.zeros(2, dtype=torch.int64) for k in ks}
@@ -68,18 +68,23 @@ def knn_accuracy(
     return {k: (a, b) for k, a, b in zip(ks, top1, top5, strict=True)}
 
 
-def check_k(k: int, size: int) -> None:
-    """Check a number of neighbours.
+def check_settings(ks: Sequence[int], temperature: float, size: int) -> None:
+    """Check what can be known before anything is encoded.
 
     Args:
-        k (int): the number.
+        ks (Sequence[int]): numbers of neighbours.
+        temperature (float): of the votes.
         size (int): vectors in the bank.
 
     Raises:
-        ValueError: if there are fewer than ``k``, or ``k`` is not positive.
+        ValueError: if there are fewer than a ``k``, a ``k`` is not positive, or the
+            temperature is not.
     """
-    if not 1 <= k <= size:
-        raise ValueError(
-            f'k: expected a number of neighbours from 1 to {size}, the number of '
-            f'training videos, got {k}'
-        )
+    for k in ks:
+        if not 1 <= k <= size:
+            raise ValueError(
+                f'k: expected a number of neighbours from 1 to {size}, the number of '
+                f'training videos, got {k}'
+            )
+    if not temperature > 0:
+        raise ValueError(f'temperature: expected a positive number, got {temperature}')

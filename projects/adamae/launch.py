@@ -4,6 +4,7 @@ The tools parse their arguments and call these functions in order; whatever a
 user can get wrong is found here, before a model is built, and told in one line.
 """
 
+import inspect
 import os
 import subprocess
 import sys
@@ -15,11 +16,12 @@ from difflib import get_close_matches
 from logging import WARNING
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import torch.distributed
 from mmaction.datasets import VideoDataset
-from mmaction.registry import DATASETS
+from mmaction.engine.optimizers import LearningRateDecayOptimizerConstructor
+from mmaction.models.backbones.vit_mae import VisionTransformer
+from mmaction.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.config import Config, DictAction
 from mmengine.device import (
     is_cuda_available,
@@ -29,8 +31,12 @@ from mmengine.device import (
 )
 from mmengine.fileio import join_path, list_from_file
 from mmengine.logging import print_log
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.registry import Registry
+from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
 from mmengine.utils import is_abs
+
+from . import features
+from .checkpoints.files import check_loadable
 
 # Where each launcher says: this process, how many there are, this one's place
 # on its machine.
@@ -53,6 +59,19 @@ KEEP_FREED_MEMORY = {
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 # How many of an annotation file's videos are looked for on the disk.
 _LOOK_FOR = 3
+# What of a config is read once it is complete: by a runner's constructor, by name.
+_READ_KEYS = {
+    *inspect.signature(Runner.__init__).parameters,
+    *inspect.signature(FlexibleRunner.__init__).parameters,
+    'activation_checkpointing',
+    'compile',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'resource_limit',
+    'runner_type',
+    'sync_bn',
+}
 
 
 class CfgOptions(DictAction):
@@ -88,6 +107,18 @@ def add_cfg_options(parser: ArgumentParser) -> None:
         'train_dataloader.batch_size=8 model.backbone.depth=6',
     )
     parser.set_defaults(work_dir=None, launcher='none')
+
+
+def add_reading_arguments(parser: ArgumentParser) -> None:
+    """Add what tools take that encode videos, for :func:`load_reading_config`."""
+    parser.add_argument('config', help='path of the config of the model')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        '--data',
+        metavar='CONFIG',
+        help='take the data sets of this config (default: the first one)',
+    )
+    add_cfg_options(parser)
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
@@ -136,7 +167,7 @@ def load_config(args: Namespace) -> Config:
     _require_file('config', args.config)
     cfg = Config.fromfile(args.config)
     for key in args.cfg_options:
-        _warn_if_new(cfg, key)
+        _warn_if_idle(cfg, key)
     try:
         cfg.merge_from_dict(args.cfg_options)
     except (KeyError, TypeError) as error:
@@ -146,6 +177,27 @@ def load_config(args: Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
     cfg.launcher = args.launcher
+    return cfg
+
+
+def load_reading_config(args: Namespace) -> Config:
+    """Read the config of a model, with the data sets that are to be encoded.
+
+    Args:
+        args (Namespace): of a tool with :func:`add_reading_arguments`.
+
+    Returns:
+        Config: has a model, and the data sets of ``args.data`` if there is one.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+        ValueError: if the first has no model, or an option does not fit.
+    """
+    cfg = load_config(args)
+    require_keys(cfg, args.config, ('model',))
+    if args.data:
+        other = load_config(Namespace(**{**vars(args), 'config': args.data}))
+        features.take_data_of(cfg, other)
     return cfg
 
 
@@ -216,6 +268,10 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
                 'in the config, got none; add it or drop --auto-scale-lr'
             )
         cfg.auto_scale_lr.enable = True
+        # MMEngine counts what a forward pass takes, not what an update does.
+        passes = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+        if passes > 1:
+            cfg.auto_scale_lr.base_batch_size /= passes
 
     # MMEngine wants a seed key wherever there is a randomness.
     randomness = {'seed': None, **(cfg.get('randomness') or {})}
@@ -278,6 +334,86 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
             key = f'{split}_dataloader.dataset'
             for dataset_key, dataset in _datasets(key, loader['dataset']):
                 _check_dataset(dataset_key, dataset)
+
+
+def check_classes(cfg: Config, splits: Sequence[str]) -> None:
+    """Compare the labels and the blending of a classifier with its head.
+
+    Args:
+        cfg (Config): the config of the run; not looked at if its model has no
+            ``cls_head.num_classes``.
+        splits (Sequence[str]): as in :func:`check_data`, which comes first. Only
+            annotation files of ``VideoDataset`` are read.
+
+    Raises:
+        ValueError: if a label is not one of the classes, or a blending augment has
+            another number of them.
+    """
+    classes = (cfg.model.get('cls_head') or {}).get('num_classes')
+    if classes is None:
+        return
+    for key, augment in _blendings(cfg.model.get('data_preprocessor') or {}):
+        if augment['num_classes'] != classes:
+            raise ValueError(
+                f'model.data_preprocessor.{key}.num_classes: expected {classes}, as in '
+                f'model.cls_head.num_classes, got {augment["num_classes"]}; give both '
+                'the number of your classes'
+            )
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader:
+            key = f'{split}_dataloader.dataset'
+            for dataset_key, dataset in _datasets(key, loader['dataset']):
+                _check_labels(dataset_key, dataset, classes)
+
+
+def check_views(cfg: Config, splits: Sequence[str]) -> None:
+    """Find a limit on test views where several videos make a batch.
+
+    Args:
+        cfg (Config): the config of the run.
+        splits (Sequence[str]): of 'val' and 'test', those that the run reads.
+
+    Raises:
+        ValueError: if there is one, which MMAction2 only notices when it tests.
+    """
+    limit = (cfg.model.get('test_cfg') or {}).get('max_testing_views')
+    for split in splits if limit else ():
+        size = (cfg.get(f'{split}_dataloader') or {}).get('batch_size', 1)
+        if size != 1:
+            raise ValueError(
+                f'model.test_cfg.max_testing_views={limit}: expected one video a '
+                f'batch, got {split}_dataloader.batch_size={size}; set it to 1 with '
+                f'--cfg-options {split}_dataloader.batch_size=1'
+            )
+
+
+def check_layer_decay(cfg: Config) -> None:
+    """Compare the layers of a layer-wise learning rate with those of the encoder.
+
+    With fewer, the last blocks would learn faster than the classifier; with more,
+    everything but the classifier more slowly than said.
+
+    Args:
+        cfg (Config): of a training run.
+
+    Raises:
+        ValueError: if they are not as many.
+    """
+    wrapper, backbone = cfg.optim_wrapper, cfg.model.get('backbone') or {}
+    constructor = _registered(OPTIM_WRAPPER_CONSTRUCTORS, wrapper.get('constructor'))
+    if not _is_a(constructor, LearningRateDecayOptimizerConstructor) or not _is_a(
+        _registered(MODELS, backbone.get('type')), VisionTransformer
+    ):
+        return
+    layers = (wrapper.get('paramwise_cfg') or {}).get('num_layers')
+    depth = backbone.get('depth', 12)
+    if layers != depth:
+        raise ValueError(
+            f'optim_wrapper.paramwise_cfg.num_layers: expected {depth}, as in '
+            f'model.backbone.depth, got {layers}; set both, for example '
+            f'--cfg-options optim_wrapper.paramwise_cfg.num_layers={depth}'
+        )
 
 
 def check_schedule(cfg: Config) -> None:
@@ -411,15 +547,12 @@ def _require_file(what: str, path: str) -> None:
 
 def _require_checkpoint(path: str) -> None:
     _require_file('checkpoint', path)
-    if not _is_remote(path) and not is_zipfile(os.path.expanduser(path)):
-        raise ValueError(
-            f'checkpoint {path}: expected a file that torch.save wrote, got something '
-            'else or a part of one; name another, or copy it again'
-        )
+    if not _is_remote(path):
+        check_loadable(os.path.expanduser(path))
 
 
-def _warn_if_new(cfg: Config, key: str) -> None:
-    """Warn of an option that the config does not have: it may be a typo."""
+def _warn_if_idle(cfg: Config, key: str) -> None:
+    """Warn of an option that may change nothing."""
     node: Any = cfg.to_dict()
     for part in key.split('.'):
         if isinstance(node, list) and part.isdigit():
@@ -434,6 +567,32 @@ def _warn_if_new(cfg: Config, key: str) -> None:
             hint = f'; did you mean {near[0]!r}?' if near else ''
             _warn(f'--cfg-options: {key} is not in the config, adding it{hint}')
             return
+    if key.split('.')[0] not in _READ_KEYS:
+        _warn(
+            f'--cfg-options: {key} is used only inside the config file, no effect '
+            'here; change what it sets, or write a config'
+        )
+
+
+def _registered(registry: Registry, kind: Any) -> Any:
+    return registry.get(kind) if isinstance(kind, str) else kind
+
+
+def _is_a(kind: Any, base: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, base)
+
+
+def _blendings(node: Any, key: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield every dict with a number of classes, with its place."""
+    children: dict[Any, Any] = {}
+    if isinstance(node, list | tuple):
+        children = dict(enumerate(node))
+    elif isinstance(node, dict):
+        children = node
+        if 'num_classes' in node:
+            yield key, node
+    for name, child in children.items():
+        yield from _blendings(child, f'{key}.{name}' if key else str(name))
 
 
 def _datasets(key: str, dataset: Any) -> Iterator[tuple[str, Any]]:
@@ -447,21 +606,22 @@ def _datasets(key: str, dataset: Any) -> Iterator[tuple[str, Any]]:
         yield key, dataset
 
 
+def _join_root(dataset: Any, path: str) -> str:
+    root = dataset.get('data_root') or ''
+    return join_path(root, path) if root and not is_abs(path) else path
+
+
 def _check_dataset(key: str, dataset: Any) -> None:
     root = dataset.get('data_root') or ''
     if _is_remote(root):
         return
-
-    def join(path: str) -> str:
-        return join_path(root, path) if root and not is_abs(path) else path
-
     folders = {
-        f'data_prefix.{name}': join(prefix)
+        f'data_prefix.{name}': _join_root(dataset, prefix)
         for name, prefix in (dataset.get('data_prefix') or {}).items()
     }
     annotation = dataset.get('ann_file')
     if annotation:
-        annotation = join(annotation)
+        annotation = _join_root(dataset, annotation)
         _require(key, 'ann_file', 'annotation file', annotation, os.path.isfile)
     else:
         folders['data_root'] = root
@@ -472,13 +632,16 @@ def _check_dataset(key: str, dataset: Any) -> None:
         _check_annotation(key, dataset, annotation, folders)
 
 
+def _reads_lines(dataset: Any) -> bool:
+    kind = _registered(DATASETS, dataset['type'])
+    return getattr(kind, 'load_data_list', None) is VideoDataset.load_data_list
+
+
 def _check_annotation(
     key: str, dataset: Any, annotation: str, folders: dict[str, str]
 ) -> None:
     """Check what can be known of an annotation file without the data set."""
-    kind = dataset['type']
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
-    reads_lines = getattr(kind, 'load_data_list', None) is VideoDataset.load_data_list
+    reads_lines = _reads_lines(dataset)
     lines = list_from_file(annotation) if reads_lines else []
     if not os.path.getsize(annotation) or (reads_lines and not any(lines)):
         raise ValueError(
@@ -502,6 +665,25 @@ def _check_annotation(
             video = os.path.join(folders.get('data_prefix.video', ''), video)
             what = f'video of line {number} of {annotation}'
             _require(key, 'data_prefix.video', what, video, os.path.isfile)
+
+
+def _check_labels(key: str, dataset: Any, classes: int) -> None:
+    annotation = dataset.get('ann_file')
+    if not annotation or not _reads_lines(dataset):
+        return
+    annotation = _join_root(dataset, annotation)
+    if _is_remote(annotation):
+        return
+    delimiter = dataset.get('delimiter', ' ')
+    for number, line in enumerate(list_from_file(annotation), 1):
+        labels = line.strip().split(delimiter)[1:]
+        if not labels or any(not 0 <= int(label) < classes for label in labels):
+            raise ValueError(
+                f'{key}.ann_file: line {number} of {annotation}: expected a label '
+                f'from 0 to {classes - 1}, as model.cls_head.num_classes={classes} '
+                f'says, got {" ".join(labels) or "none"}; mend it, or set the number '
+                'of classes'
+            )
 
 
 def _require(

@@ -8,6 +8,7 @@ What a checkpoint does not say is not in it.
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from math import isqrt, prod
@@ -47,6 +48,7 @@ _DEFAULTS = {
     'decoder.num_heads': 6,
 }
 SAYABLE = tuple(_DEFAULTS)
+_SPATIAL, _TEMPORAL = 'backbone.pos_embed_spatial', 'backbone.pos_embed_temporal'
 # Attention heads of the published models by their width, decoders included.
 _HEADS = {192: 3, 384: 6, 512: 8, 640: 8, 768: 12, 1024: 16, 1280: 16}
 _NAMES = {
@@ -111,9 +113,15 @@ def describe(weights: Mapping[str, Tensor], said: Architecture) -> Architecture:
         the file holds.
 
     Raises:
-        ValueError: if the two do not agree on the number of tokens.
+        ValueError: if the two do not agree on the number of tokens, or the shapes among
+            themselves.
     """
     kernel = weights['backbone.patch_embed.projection.weight']
+    if kernel.ndim != 5:
+        raise ValueError(
+            'backbone.patch_embed.projection.weight: expected a kernel over time, rows '
+            f'and columns (5 axes), got shape {tuple(kernel.shape)}: a model of images?'
+        )
     width, channels, tubelet, patch, _ = kernel.shape
     arch = {
         'backbone.patch_size': patch,
@@ -125,8 +133,13 @@ def describe(weights: Mapping[str, Tensor], said: Architecture) -> Architecture:
         arch |= _stack('decoder', weights['decoder.embed.weight'].shape[0], weights)
     if 'cls_head.fc_cls.weight' in weights:
         arch['cls_head.num_classes'] = weights['cls_head.fc_cls.weight'].shape[0]
+    _check_shapes(weights, arch)
     held = {key.split('.')[0] for key in arch}
-    arch = {k: v for k, v in said.items() if k.split('.')[0] in held} | arch
+    arch = (
+        _clip(weights, arch)
+        | {k: v for k, v in said.items() if k.split('.')[0] in held}
+        | arch
+    )
     grid, positions = token_grid(arch), num_positions(weights)
     if grid and positions and prod(grid) != positions:
         raise ValueError(
@@ -135,6 +148,78 @@ def describe(weights: Mapping[str, Tensor], said: Architecture) -> Architecture:
             f'pixels, got {positions}'
         )
     return arch
+
+
+def _check_shapes(weights: Mapping[str, Tensor], arch: Architecture) -> None:
+    """Compare all shapes with the few that tell the architecture."""
+    width = arch['backbone.embed_dims']
+    ends: dict[str, dict[str, tuple[Any, ...]]] = {}
+    ends['backbone'] = {'patch_embed.projection.bias': (width,)}
+    if 'decoder.embed_dims' in arch:
+        inner = arch['decoder.embed_dims']
+        pixels = len(weights['decoder.head.weight'])  # of one frame or more
+        ends['decoder'] = {
+            'embed.weight': (inner, width),
+            'embed.bias': (inner,),
+            'mask_token': (1, 1, inner),
+            'head.weight': (pixels, inner),
+            'head.bias': (pixels,),
+        }
+    if 'cls_head.num_classes' in arch:
+        classes = arch['cls_head.num_classes']
+        ends['cls_head'] = {
+            'fc_cls.weight': (classes, width),
+            'fc_cls.bias': (classes,),
+        }
+    expected: tuple[Any, ...] | None
+    for name, tensor in weights.items():
+        part, _, rest = name.partition('.')
+        if block := re.fullmatch(r'blocks\.\d+\.(.+)', rest):
+            prefix = f'{part}.blocks.0'
+            hidden = len(weights[f'{prefix}.mlp.layers.0.0.weight'])
+            inner = len(weights[f'{prefix}.norm1.weight'])
+            expected = _block_shapes(inner, hidden).get(block[1])
+        elif re.fullmatch(r'(fc_)?norm\.(weight|bias)', rest):
+            inner = arch.get(f'{part}.embed_dims')
+            expected = (inner,) if inner else None
+        elif rest.startswith('pos_embed'):
+            inner = arch.get(f'{part}.embed_dims', tensor.shape[-1])
+            expected = (1, tensor.shape[1] if tensor.ndim == 3 else 'N', inner)
+        else:
+            expected = ends.get(part, {}).get(rest)
+        if expected is not None and tuple(tensor.shape) != expected:
+            raise ValueError(
+                f'{name}: expected shape {by(expected)}, as the other weights have it, '
+                f'got {by(tuple(tensor.shape))}'
+            )
+
+
+def _block_shapes(width: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Tell the shapes of a transformer block."""
+    vectors = (
+        *('norm1.weight', 'norm1.bias', 'norm2.weight', 'norm2.bias'),
+        *('attn.q_bias', 'attn.v_bias', 'attn.proj.bias', 'mlp.layers.1.bias'),
+        *('gamma_1', 'gamma_2'),
+    )
+    return {
+        **dict.fromkeys(vectors, (width,)),
+        'attn.qkv.weight': (3 * width, width),
+        'attn.proj.weight': (width, width),
+        'mlp.layers.0.0.weight': (hidden, width),
+        'mlp.layers.0.0.bias': (hidden,),
+        'mlp.layers.1.weight': (width, hidden),
+    }
+
+
+def _clip(weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
+    """Tell the size of a clip by separable positions, of square frames."""
+    if _SPATIAL not in weights:
+        return {}
+    side, steps = isqrt(weights[_SPATIAL].shape[1]), weights[_TEMPORAL].shape[1]
+    return {
+        'backbone.num_frames': steps * arch['backbone.tubelet_size'],
+        'backbone.img_size': side * arch['backbone.patch_size'],
+    }
 
 
 def _stack(part: str, width: int, weights: Mapping[str, Tensor]) -> Architecture:
@@ -164,6 +249,8 @@ def assume(weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
     guess = {}
     for part in ('backbone', 'decoder'):
         heads = _HEADS.get(arch.get(f'{part}.embed_dims', 0))
+        if part == 'decoder' and _SPATIAL in weights:
+            heads = 16  # of SpatiotemporalMAE, at a width where VideoMAE has 8
         if heads and f'{part}.num_heads' not in arch:
             guess[f'{part}.num_heads'] = heads
     positions = num_positions(weights)
@@ -188,6 +275,8 @@ def num_positions(weights: Mapping[str, Tensor]) -> int | None:
     for name in ('backbone.pos_embed', 'sampler.pos_embed'):
         if name in weights:
             return weights[name].shape[1]
+    if _SPATIAL in weights:
+        return weights[_SPATIAL].shape[1] * weights[_TEMPORAL].shape[1]
     return None
 
 
@@ -208,7 +297,7 @@ def token_grid(arch: Architecture) -> Grid | None:
         return None
 
 
-def by(sizes: tuple[int, ...]) -> str:
+def by(sizes: tuple[Any, ...]) -> str:
     """Write sizes as in 8x14x14."""
     return 'x'.join(map(str, sizes))
 

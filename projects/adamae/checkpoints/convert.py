@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 
@@ -11,7 +12,45 @@ from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
 
 from .architecture import SAYABLE, Architecture, assume, describe, summary, token_grid
 from .files import read_checkpoint, write_checkpoint
-from .formats import find_format, recognise, to_ours
+from .formats import find_format, not_finite, recognise, some, to_ours
+
+
+def parse_said(options: Sequence[str]) -> Architecture:
+    """Read what a command line says about a model.
+
+    Args:
+        options (Sequence[str]): of the form ``KEY=VALUE``, values as in Python.
+
+    Returns:
+        Architecture: the same as a dict.
+
+    Raises:
+        ValueError: if one is not of that form.
+    """
+    said = {}
+    for option in options:
+        key, _, text = option.partition('=')
+        try:
+            said[key] = ast.literal_eval(text.strip())
+        except (SyntaxError, ValueError):
+            raise ValueError(
+                '--say: expected KEY=VALUE with a number, as '
+                f'backbone.num_frames=16, got {option!r}'
+            ) from None
+    return said
+
+
+def _check_said(said: Architecture) -> None:
+    for key, value in said.items():
+        if key not in SAYABLE:
+            raise ValueError(f'--say: expected {", ".join(SAYABLE)}, got {key}')
+        if key.endswith('norm_cfg'):
+            if not isinstance(value, dict) or not {'type', 'eps'} <= value.keys():
+                raise ValueError(
+                    f"--say {key}: expected {{'type':'LN','eps':1e-6}}, got {value!r}"
+                )
+        elif type(value) is not int or value < 1:
+            raise ValueError(f'--say {key}: expected a whole number, got {value!r}')
 
 
 def convert(
@@ -36,17 +75,27 @@ def convert(
     Raises:
         FileExistsError: if ``dst`` exists and ``force`` is not set.
         FileNotFoundError: if ``src`` does not exist.
-        ValueError: if ``src`` is damaged, unsafe or of no known kind, if the other
-            side has no place for its content, or ``say`` has an unknown key.
+        ValueError: if ``src`` is damaged, unsafe or of no known kind, if a weight is
+            not finite or does not fit the others, if the other side has no place for
+            its content, if ``dst`` is a folder that should be a file or the other way
+            round, or ``say`` has an unknown key or value.
     """
-    if unknown := set(say or {}) - set(SAYABLE):
-        raise ValueError(f'--say: expected {", ".join(SAYABLE)}, got {unknown}')
-    if Path(dst).exists() and not force:
-        raise FileExistsError(f'{dst} exists: choose another name, or use --force')
+    _check_said(say or {})
+    if Path(dst).exists():
+        if not force:
+            raise FileExistsError(f'{dst} exists: choose another name, or use --force')
+        if Path(dst).is_dir() != (to == 'transformers'):
+            kinds = ('a folder', 'a file')
+            wanted, got = kinds if to == 'transformers' else kinds[::-1]
+            raise ValueError(
+                f'{dst}: expected {wanted} for {to}, got {got}: choose another name'
+            )
     source = read_checkpoint(src)
     try:
         weights = to_ours(source.weights)
         arch = describe(weights, source.said | (say or {}))
+        if broken := not_finite(weights):
+            raise ValueError(f'{some(broken)}: not finite (NaN or infinite)')
     except ValueError as error:
         raise ValueError(f'{src}: {error}') from None
     guess = assume(weights, arch)
@@ -63,8 +112,13 @@ def convert(
         yield 'assumed: ' + ', '.join(f'{k}={v}' for k, v in guess.items())
     for name, reason in source.left_out.items():
         yield f'left out: {name} ({reason})'
+    if idle := found.idle_in(source.weights):
+        yield (
+            f'left out: {len(idle)} biases of attention keys (they move all logits of '
+            'a query alike, which softmax takes away: the model computes the same)'
+        )
 
-    if 'backbone.pos_embed' not in weights:
+    if not {'backbone.pos_embed', 'backbone.pos_embed_spatial'} & weights.keys():
         # Other code bases make the fixed table anew, MMAction2 keeps it as a buffer.
         if grid := token_grid(arch):
             width = arch['backbone.embed_dims']
@@ -75,5 +129,7 @@ def convert(
     counts = Counter((name.split('.')[0], reason) for name, reason in left_out.items())
     for (part, reason), count in counts.items():
         yield f'left out: {count} weights of {part} ({reason})'
+    if idle := target.idle_in(written):
+        yield f'added: {len(idle)} biases of attention keys, zero'
     write_checkpoint(dst, to, written, weights, arch)
     yield f'wrote: {target.title}, {len(written)} weights, to {dst}'

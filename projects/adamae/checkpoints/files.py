@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -80,6 +81,8 @@ def read_checkpoint(path: str | Path) -> Source:
     other = {k: v for k, v in content.items() if v is not weights}
     if weights is content:
         other = {}
+    # Of a model inside DistributedDataParallel.
+    weights = {name.removeprefix('module.'): t for name, t in weights.items()}
     said = said_by_config(_text(other.get('meta'), 'cfg'))
     args = vars(other['args']) if isinstance(other.get('args'), Namespace) else {}
     said |= {ours: args[arg] for ours, arg in RELEASED_ARGS.items() if arg in args}
@@ -126,7 +129,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f'{path}: damaged or no safetensors file: {error}') from None
 
 
-def load_safely(path: str | Path) -> Any:
+def load_safely(path: str | Path, mmap: bool = False) -> Any:
     """Load a file of ``torch.save`` with torch's safe loader.
 
     Allowed beside tensors and plain values is ``argparse.Namespace``, a bag of values
@@ -134,6 +137,7 @@ def load_safely(path: str | Path) -> Any:
 
     Args:
         path (str | Path): the file.
+        mmap (bool): leave tensors on the disk until they are used. Defaults to False.
 
     Returns:
         Any: its content, tensors on the CPU.
@@ -143,25 +147,45 @@ def load_safely(path: str | Path) -> Any:
     """
     try:
         with torch.serialization.safe_globals([Namespace]):
-            return torch.load(path, map_location='cpu', weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        IndexError,
-    ) as error:
-        text = str(error)
-        unsafe = re.search(r'(?:GLOBAL|class|function|global)\W+([\w.]+\.\w+)', text)
+            return torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+    # What a damaged file makes the loader stumble over has no end: struct.error,
+    # IndexError, OSError, ... Its text is not passed on: it may advise to run the code.
+    except Exception as error:
+        unsafe = re.search(
+            r'(?:GLOBAL|class|function|global)\W+([\w.]+\.\w+)', str(error)
+        )
         if isinstance(error, pickle.UnpicklingError) and unsafe:
             raise ValueError(
                 f'{path}: refused, it asks to run {unsafe[1]}; a checkpoint may hold '
                 'tensors and plain values only'
             ) from None
+        reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
         raise ValueError(
-            f'{path}: damaged, or not a file of torch.save: '
-            f'{text.splitlines()[0] if text else type(error).__name__}'
+            f'{path}: damaged, a part of a file, or not one of torch.save ({reason}); '
+            'name another, or copy it again'
+        ) from None
+
+
+def check_loadable(path: str | Path) -> None:
+    """Find out whether MMEngine can load a checkpoint, mostly without reading it.
+
+    Args:
+        path (str | Path): an existing file.
+
+    Raises:
+        ValueError: if it cannot; says what to do.
+    """
+    convert_it = 'convert it with tools/convert_checkpoint.py'
+    if Path(path).suffix == '.safetensors':
+        raise ValueError(f'{path}: MMEngine does not load .safetensors; {convert_it}')
+    mmap = is_zipfile(path)  # older files of torch.save have to be read
+    try:
+        torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+    except Exception:  # see load_safely, which is more tolerant
+        load_safely(path, mmap)
+        raise ValueError(
+            f'{path}: holds other objects than tensors and plain values, as the files '
+            f'of the AdaMAE and VideoMAE authors do; {convert_it}'
         ) from None
 
 

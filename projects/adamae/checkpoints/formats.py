@@ -49,6 +49,16 @@ _RELEASED_BLOCK = _rules(
     ('gamma_1', 'gamma_1'),
     ('gamma_2', 'gamma_2'),
 )
+_SPATIOTEMPORAL_BLOCK = _rules(
+    ('norm1.{p}', 'norm1.{p}'),
+    ('attn.q_bias', 'attn.q.bias'),
+    ('attn.v_bias', 'attn.v.bias'),
+    ('attn.qkv.weight', ('attn.q.weight', 'attn.k.weight', 'attn.v.weight')),
+    ('attn.proj.{p}', 'attn.proj.{p}'),
+    ('norm2.{p}', 'norm2.{p}'),
+    ('mlp.layers.0.0.{p}', 'mlp.fc1.{p}'),
+    ('mlp.layers.1.{p}', 'mlp.fc2.{p}'),
+)
 _TRANSFORMERS_BLOCK = _rules(
     ('norm1.{p}', 'layernorm_before.{p}'),
     # So in files; the modules of transformers 5.23 say query.bias and value.bias.
@@ -84,6 +94,35 @@ _TRANSFORMERS_ENCODER = (
     ),
     *_rules(*_TRANSFORMERS_BLOCK, ours='blocks.{i}.', theirs='encoder.layer.{i}.'),
 )
+_SEPARABLE = _rules(
+    ('cls_token', 'cls_token'),
+    ('pos_embed_class', 'pos_embed_class'),
+    ('pos_embed_spatial', 'pos_embed_spatial'),
+    ('pos_embed_temporal', 'pos_embed_temporal'),
+)
+_SPATIOTEMPORAL_ENCODER = (
+    *_rules(
+        *_SEPARABLE,
+        ('patch_embed.projection.{p}', 'patch_embed.proj.{p}'),
+        ('norm.{p}', 'norm.{p}'),
+        ours='backbone.',
+    ),
+    *_rules(*_SPATIOTEMPORAL_BLOCK, ours='backbone.blocks.{i}.', theirs='blocks.{i}.'),
+)
+_SPATIOTEMPORAL_DECODER = (
+    *_rules(*_SEPARABLE, ours='decoder.', theirs='decoder_'),
+    *_rules(
+        ('decoder.embed.{p}', 'decoder_embed.{p}'),
+        ('decoder.mask_token', 'mask_token'),
+        ('decoder.norm.{p}', 'decoder_norm.{p}'),
+        ('decoder.head.{p}', 'decoder_pred.{p}'),
+    ),
+    *_rules(
+        *_SPATIOTEMPORAL_BLOCK,
+        ours='decoder.blocks.{i}.',
+        theirs='decoder_blocks.{i}.',
+    ),
+)
 _DECODER_ENDS = _rules(
     ('decoder.embed.weight', 'encoder_to_decoder.weight'),
     ('decoder.mask_token', 'mask_token'),
@@ -98,6 +137,11 @@ _OURS, _STOCK = (
     )
 )
 
+# A bias of the keys adds to all logits of a query alike: softmax takes it away.
+_KEY_BIASES = _rules(
+    ('backbone.blocks.{i}.attn.q_bias', 'blocks.{i}.attn.k.bias'),
+    ('decoder.blocks.{i}.attn.q_bias', 'decoder_blocks.{i}.attn.k.bias'),
+)
 _TABLE = 'backbone.pos_embed'
 _NO_TABLE = {_TABLE: 'the fixed sin-cos table, which the other side makes itself'}
 _NO_SAMPLER = {'sampler.': 'the other side has no learnt sampler'}
@@ -111,6 +155,7 @@ _ENCODER = (
 )
 _PRETRAINING = (*_ENCODER, 'decoder.head.weight')
 _CLASSIFIER = (*_ENCODER, 'cls_head.fc_cls.weight')
+_SPATIOTEMPORAL = 'backbone.pos_embed_spatial'
 
 
 @dataclass
@@ -123,6 +168,9 @@ class Format:
         rules (tuple[Rule, ...]): the table of names.
         tells (tuple[str, ...]): our names of weights that tell this kind of model.
         omits (dict[str, str]): our prefixes that have no place there, and why.
+        idle (tuple[Rule, ...]): weights of theirs that change nothing: left out in
+            reading, written as zeros of the shape of our weight on the left.
+        bars (tuple[str, ...]): our names of weights that no such model has.
     """
 
     family: str
@@ -130,6 +178,35 @@ class Format:
     rules: tuple[Rule, ...]
     tells: tuple[str, ...]
     omits: dict[str, str] = field(default_factory=dict)
+    idle: tuple[Rule, ...] = ()
+    bars: tuple[str, ...] = ()
+
+    def idle_in(self, names: Iterable[str]) -> list[str]:
+        """Find the weights that change nothing.
+
+        Args:
+            names (Iterable[str]): their names of weights.
+
+        Returns:
+            list[str]: those of them that :meth:`read` leaves out.
+        """
+        return [
+            name
+            for name in names
+            if any(_translate(name, right[0], '-') for _, right in self.idle)
+        ]
+
+    def holds(self, names: Iterable[str]) -> bool:
+        """Tell whether a model is of this kind.
+
+        Args:
+            names (Iterable[str]): our names of its weights.
+
+        Returns:
+            bool: whether they tell so.
+        """
+        names = set(names)
+        return names.issuperset(self.tells) and names.isdisjoint(self.bars)
 
     def read(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Give weights our names.
@@ -146,7 +223,10 @@ class Format:
         """
         parts: dict[str, dict[int, Tensor]] = defaultdict(dict)
         totals, unknown = {}, []
+        idle = set(self.idle_in(weights))
         for name, tensor in weights.items():
+            if name in idle:
+                continue
             hits = (
                 (_translate(name, part, left), place, len(right))
                 for left, right in self.rules
@@ -203,6 +283,9 @@ class Format:
             pieces = tensor.chunk(len(right)) if len(right) > 1 else [tensor]
             for part, piece in zip(right, pieces, strict=True):
                 theirs[_translate(name, left, part)] = piece
+            for left, right in self.idle:
+                if zero := _translate(name, left, right[0]):
+                    theirs[zero] = torch.zeros_like(tensor)
         if homeless:
             raise ValueError(f'{some(homeless)}: no place for it in a {self.title}')
         return theirs, left_out
@@ -216,13 +299,53 @@ FORMATS = (
         _STOCK,
         _CLASSIFIER,
     ),
-    Format('mmaction', "classifier of MMAction2's VideoMAE", _STOCK, _CLASSIFIER),
+    Format(
+        'ours',
+        'encoder of SpatiotemporalMAE in this project',
+        _STOCK,
+        (*_ENCODER, _SPATIOTEMPORAL),
+    ),
+    Format(
+        'mmaction',
+        "classifier of MMAction2's VideoMAE",
+        _STOCK,
+        _CLASSIFIER,
+        bars=(_SPATIOTEMPORAL,),
+    ),
     Format(
         'mmaction',
         "encoder for MMAction2's VisionTransformer",
         _STOCK,
         _ENCODER,
         _NO_PRETRAINING,
+        bars=(_SPATIOTEMPORAL,),
+    ),
+    Format(
+        'released',
+        'pre-training checkpoint of the SpatiotemporalMAE authors',
+        (*_SPATIOTEMPORAL_ENCODER, *_SPATIOTEMPORAL_DECODER),
+        (*_PRETRAINING, _SPATIOTEMPORAL, 'decoder.pos_embed_spatial'),
+        idle=_KEY_BIASES,
+    ),
+    Format(
+        'released',
+        'fine-tuning checkpoint of the SpatiotemporalMAE authors',
+        (
+            *_SPATIOTEMPORAL_ENCODER,
+            *_rules(
+                ('cls_head.fc_cls.{p}', 'head.{p}'),
+                ('cls_head.fc_cls.{p}', 'head.projection.{p}'),  # of PySlowFast
+            ),
+        ),
+        (*_CLASSIFIER, _SPATIOTEMPORAL),
+        idle=_KEY_BIASES,
+    ),
+    Format(
+        'released',
+        'encoder of the SpatiotemporalMAE authors',
+        _SPATIOTEMPORAL_ENCODER,
+        (*_ENCODER, _SPATIOTEMPORAL),
+        idle=_KEY_BIASES,
     ),
     Format(
         'released',
@@ -290,6 +413,7 @@ FORMATS = (
         _NO_TABLE,
     ),
 )
+_HOLDERS = ('state_dict', 'model', 'module', 'model_state')
 FAMILIES = tuple(dict.fromkeys(form.family for form in FORMATS))
 
 
@@ -298,7 +422,8 @@ def weights_in(content: Any) -> dict[str, Tensor]:
 
     Args:
         content (Any): a state dict, or a dict with one under ``state_dict``
-            (MMEngine), ``model`` (the authors') or ``module`` (DeepSpeed).
+            (MMEngine), ``model`` (the authors'), ``module`` (DeepSpeed) or
+            ``model_state`` (PySlowFast).
 
     Returns:
         dict[str, Tensor]: the weights, under the names of the file.
@@ -307,12 +432,13 @@ def weights_in(content: Any) -> dict[str, Tensor]:
         ValueError: if there are none.
     """
     if isinstance(content, dict):
-        inside = [content.get(key) for key in ('state_dict', 'model', 'module')]
+        inside = [content.get(key) for key in _HOLDERS]
         for weights in (*inside, content):
             if (
                 isinstance(weights, dict)
                 and weights
                 and all(isinstance(value, Tensor) for value in weights.values())
+                and all(isinstance(name, str) for name in weights)
             ):
                 return weights
         raise ValueError(f'no weights in it, only {some(map(str, content))}')
@@ -335,7 +461,7 @@ def recognise(weights: Mapping[str, Tensor]) -> Format | None:
             for left, right in form.rules
             for part in right
         }
-        if found.issuperset(form.tells):
+        if form.holds(found):
             return form
     return None
 
@@ -376,7 +502,7 @@ def find_format(family: str, weights: Mapping[str, Tensor]) -> Format:
         ValueError: if there is none.
     """
     for form in FORMATS:
-        if form.family == family and weights.keys() >= set(form.tells):
+        if form.family == family and form.holds(weights):
             return form
     raise ValueError(
         f'{family} has no format for these weights ({some(weights)}): expected one of: '
@@ -424,6 +550,18 @@ def _check_blocks(weights: Iterable[str]) -> None:
             raise ValueError(
                 f'{stack}: weights of block {", ".join(short)} are missing'
             )
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
+    """Find weights with NaN or infinite values.
+
+    Args:
+        weights (Mapping[str, Tensor]): under any names.
+
+    Returns:
+        list[str]: their names.
+    """
+    return [name for name, tensor in weights.items() if not tensor.isfinite().all()]
 
 
 def some(names: Iterable[str], count: int = 3) -> str:

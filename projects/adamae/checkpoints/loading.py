@@ -12,8 +12,16 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from .architecture import Grid, by, describe, said_by_config, summary, token_grid
-from .formats import recognise, some, weights_in
+from .architecture import (
+    Architecture,
+    Grid,
+    by,
+    describe,
+    said_by_config,
+    summary,
+    token_grid,
+)
+from .formats import not_finite, recognise, some, weights_in
 
 Purpose = Literal['train', 'test', 'resume']
 
@@ -47,6 +55,7 @@ def fit_checkpoint(
     model: nn.Module,
     purpose: Purpose,
     source: str = 'the checkpoint',
+    said: Architecture | None = None,
 ) -> None:
     """Make the weights of a checkpoint those of a model, in place, or refuse them.
 
@@ -66,10 +75,12 @@ def fit_checkpoint(
         model (nn.Module): a recognizer.
         purpose (str): ``'train'``, ``'test'`` or ``'resume'``.
         source (str): where it comes from, for messages.
+        said (Architecture, optional): what its file says about the model beside the
+            weights. Defaults to what its ``meta`` says.
 
     Raises:
-        CheckpointMismatch: if anything else differs, or if a checkpoint without the
-            state of a training run is to be resumed.
+        CheckpointMismatch: if anything else differs, if a weight is not finite, or if a
+            checkpoint without the state of a training run is to be resumed.
     """
     if purpose == 'resume' and 'message_hub' not in checkpoint:
         raise CheckpointMismatch(
@@ -81,7 +92,7 @@ def fit_checkpoint(
         weights[name.removeprefix('module.')] = weights.pop(name)
     own = model.state_dict()
     if purpose != 'resume':
-        _fit_positions(weights, model, _stated_grid(checkpoint))
+        _fit_positions(weights, model, _stated_grid(checkpoint, said))
     if purpose == 'train' and any(name.startswith('cls_head.') for name in own):
         if any(name.startswith('cls_head.') for name in weights):
             _renew_head(weights, own)
@@ -142,15 +153,16 @@ def _weights(content: Any, source: str) -> dict[str, Tensor]:
     return weights
 
 
-def _stated_grid(checkpoint: Mapping[str, Any]) -> Grid | None:
+def _stated_grid(
+    checkpoint: Mapping[str, Any], said: Architecture | None = None
+) -> Grid | None:
     """Read the token grid from the config that a checkpoint carries."""
-    meta = checkpoint.get('meta')
-    text = meta.get('cfg') if isinstance(meta, Mapping) else None
-    if not isinstance(text, str):
-        return None
+    if said is None:
+        meta = checkpoint.get('meta')
+        text = meta.get('cfg') if isinstance(meta, Mapping) else None
+        said = said_by_config(text) if isinstance(text, str) else {}
     try:
-        weights = weights_in(checkpoint)
-        return token_grid(describe(weights, said_by_config(text)))
+        return token_grid(describe(weights_in(checkpoint), said))
     except (KeyError, ValueError):
         return None
 
@@ -163,7 +175,11 @@ def _fit_positions(
     for name, wanted in model.state_dict().items():
         parent, _, leaf = name.rpartition('.')
         grid = getattr(model.get_submodule(parent), 'grid_size', None)
-        if leaf != 'pos_embed' or grid is None:
+        if grid is None:
+            continue
+        if leaf in ('pos_embed_spatial', 'pos_embed_temporal') and name in weights:
+            _fit_separable(weights, name, wanted.shape[1], grid[-2:])
+        if leaf != 'pos_embed':
             continue
         h, w = grid[-2:]
         new = (wanted.shape[1] // (h * w), h, w)
@@ -180,6 +196,25 @@ def _fit_positions(
                 f'{name}: interpolated from {by(old)} to {by(new)} tokens'
                 + ('' if known else ' (the first is a guess: the file does not tell)')
             )
+
+
+def _fit_separable(
+    weights: MutableMapping[str, Tensor], name: str, places: int, frame: tuple[int, int]
+) -> None:
+    """Bring a table over space or one over time to another number of places."""
+    found = weights[name].shape[1]
+    if found == places:
+        return
+    old, new = (found, 1, 1), (places, 1, 1)
+    if name.endswith('spatial'):
+        side = isqrt(found)
+        if side**2 != found:
+            raise CheckpointMismatch(
+                f'{name}: expected positions of square frames, got {found}'
+            )
+        old, new = (1, side, side), (1, *frame)
+    weights[name] = resize_positions(weights[name], old, new)
+    _log(f'{name}: interpolated from {by(old)} to {by(new)} tokens')
 
 
 def _guess(places: int, new: Grid) -> Grid:
@@ -258,6 +293,11 @@ def _check(weights: Mapping[str, Tensor], model: nn.Module, source: str) -> None
         raise CheckpointMismatch(
             f'{source} does not fit the {type(model).__name__}. {listed}. '
             f'{_compare(own, weights)}Use the config it was trained with'
+        )
+    if broken := not_finite(weights):
+        raise CheckpointMismatch(
+            f'{source}: {some(broken)}: not finite (NaN or infinite); take an earlier '
+            'checkpoint'
         )
 
 
