@@ -10,10 +10,11 @@ import pytest
 import torch
 from conftest import write_videos
 from mmaction.registry import MODELS
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 
+from projects.adamae import samplers
 from projects.adamae.flops import without_weights
 from projects.adamae.motion_videos import MotionSpec, make_dataset
 
@@ -381,6 +382,28 @@ def test_documented_sizes(data, monkeypatch, tmp_path):
     pretraining.merge_from_dict(resize_options(pretraining, 112))
     assert mine.model == pretraining.model
     assert mine.train_dataloader == pretraining.train_dataloader
+
+
+def test_documented_samplers(tmp_path):
+    """The page lists every sampler, and its snippet changes nothing but that."""
+    page = (ROOT / 'docs/training.md').read_text().split('## Choosing the sampler')[1]
+    page = page.split('\n## ')[0]
+    names = {name for name in samplers.__all__ if name.endswith('Head')}
+    assert set(re.findall(r'^\| `(\w+Head)`', page, re.M)) == names
+    file = tmp_path / 'mine.py'
+    code = page.split('```python\n')[1].split('```')[0]
+    file.write_text(code.replace("_base_ = '", f"_base_ = '{ROOT}/configs/"))
+    mine = Config.fromfile(file).to_dict()
+    base = Config.fromfile(ROOT / 'configs/adamae_vitb_ssv2_pretrain.py')
+    expected = base.to_dict()
+    expected['model']['sampler'] = mine['model']['sampler']
+    assert mine == expected
+    (options,) = documented_options('Choosing the sampler')
+    parse = DictAction._parse_iterable
+    base.merge_from_dict({key: parse(value) for key, value in options.items()})
+    assert base.to_dict() == expected
+    with without_weights():
+        assert MODELS.build(mine['model']).sampler.num_visible == 156
 
 
 def test_learning_rate_over_the_schedule(data, monkeypatch):

@@ -1,5 +1,6 @@
 """Every snippet and command of docs/options.md works."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -10,7 +11,11 @@ from mmengine.config import Config, DictAction
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / 'docs/options.md').read_text()
-SNIPPETS = re.findall(r'^model = dict\(.*\)$', PAGE, re.M)
+SNIPPETS = [
+    ast.unparse(statement.value)
+    for code in re.findall(r'```python\n(.*?)```', PAGE, re.S)
+    for statement in ast.parse(code).body
+]
 CLIPS = torch.randn(2, 3, 16, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -25,7 +30,7 @@ def losses_with(options):
 
 @pytest.mark.parametrize('snippet', SNIPPETS)
 def test_snippet(snippet):
-    losses = losses_with(dict(model=eval(snippet.removeprefix('model = '))))
+    losses = losses_with(dict(model=eval(snippet)))
     assert ('loss_entropy' in losses) == ('entropy_weight' in snippet)
 
 

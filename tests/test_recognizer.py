@@ -6,11 +6,15 @@ from mmaction.structures import ActionDataSample
 from torch._subclasses import FakeTensorMode
 from torch.testing import assert_close
 
+from projects.adamae.samplers import TokenSampler
 from projects.adamae.tokens import patchify
 
 SAMPLERS = [
     dict(type='AdaptiveSamplerHead', mask_ratio=0.75, num_heads=2),
     dict(type='RandomSamplerHead', mask_ratio=0.75),
+    dict(type='TubeSamplerHead', mask_ratio=0.75),
+    dict(type='FrameSamplerHead', mask_ratio=0.75),
+    dict(type='FrameDifferenceSamplerHead', mask_ratio=0.75),
 ]
 
 
@@ -97,6 +101,22 @@ def test_no_gradient_where_there_should_be_none():
     assert all(n.startswith(('sampler.', 'backbone.patch_embed.')) for n in touched)
 
 
+class FirstTokens(TokenSampler):
+    """A strategy of one's own, and not in the package: the first tokens stay."""
+
+    def score(self, tokens):
+        return -torch.arange(tokens.shape[1]).expand(tokens.shape[:2]).float(), None
+
+
+def test_a_new_strategy_needs_nothing_from_the_recognizer():
+    model = build(dict(type=FirstTokens, mask_ratio=0.75))
+    clips = torch.randn(2, 3, 8, 16, 16)
+    model(clips, None, 'loss')['loss_reconstruction'].backward()
+    with torch.no_grad():
+        samples = model(clips, [ActionDataSample() for _ in clips], 'predict')
+    assert all(s.mask.nonzero().flatten().tolist() == [*range(4, 16)] for s in samples)
+
+
 def test_sizes_are_written_once():
     model = build()
     assert model.sampler.grid_size == (4, 2, 2)
@@ -104,12 +124,37 @@ def test_sizes_are_written_once():
     assert model.decoder.embed.in_features == model.backbone.embed_dims
 
 
+@pytest.mark.parametrize(
+    'part, name, value',
+    [
+        ('sampler', 'grid_size', (1, 2, 2)),
+        ('decoder', 'grid_size', (8, 2, 2)),
+        ('decoder', 'out_channels', 768),
+        ('loss', 'token_shape', (2, 4, 4, 3)),
+        ('subset', 'grid_size', (1, 2, 2)),
+    ],
+)
+def test_sizes_that_contradict_the_backbone(part, name, value):
+    types = dict(sampler=SAMPLERS[1], subset=dict(type='RunningCellSubset'))
+    types['loss'] = dict(type='AdaMAELoss')
+    with pytest.raises(ValueError, match=f'{name}: expected .*, got .*leave it out'):
+        build(**{part: {**types.get(part, {}), name: value}})
+
+
+def test_option_left_from_another_strategy():
+    with pytest.raises(ValueError, match="TubeSamplerHead: .* 'num_heads'; .*_delete_"):
+        build(dict(SAMPLERS[0], type='TubeSamplerHead'))
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_autocast(dtype):
-    model = build()
+@pytest.mark.parametrize('sampler', SAMPLERS)
+def test_autocast(sampler, dtype):
+    model = build(sampler)
     with torch.autocast('cpu', dtype=dtype):
         losses = model(torch.randn(2, 3, 8, 16, 16), None, 'loss')
     assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
+    sum(v for k, v in losses.items() if 'loss' in k).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_activation_checkpointing_changes_nothing():

@@ -285,6 +285,14 @@ def test_the_class_token_takes_part_and_is_not_returned():
     assert not torch.allclose(model.backbone.encode(tokens), before)
 
 
+@pytest.mark.parametrize('option', ['return_feat_map', 'use_learnable_pos_emb'])
+def test_options_of_the_other_encoder(option):
+    cfg = tiny_spatiotemporal_cfg()['backbone']
+    MODELS.build({**cfg, option: False})
+    with pytest.raises(ValueError, match=f'{option}=True: .* has no such option'):
+        MODELS.build({**cfg, option: True})
+
+
 def test_classifier_averages_then_normalises():
     pretrained = build().backbone.eval()
     cfg = tiny_spatiotemporal_cfg()['backbone']

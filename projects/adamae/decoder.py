@@ -92,7 +92,7 @@ class MAEDecoder(BaseModule):
         table = self.positions()
         visible = self.embed(latents) + gather_tokens(table, visible_ids)
         masked = self.mask_token + gather_tokens(table, masked_ids)
-        x = self.blocks(self.arrange(visible, masked.to(visible.dtype)))
+        x = self.blocks(self.arrange(visible, masked))
         return self.head(self.norm(x[:, -masked_ids.shape[1] :]))
 
     def positions(self) -> Tensor:

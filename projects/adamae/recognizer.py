@@ -9,6 +9,7 @@ from mmaction.utils import ConfigType, OptConfigType, OptSampleList, SampleList
 from torch import Tensor
 
 from .backbone import MaskedVisionTransformer
+from .build import build_part
 from .samplers import TokenSample
 from .tokens import count_visible, gather_tokens, patchify, split_ids
 
@@ -32,6 +33,8 @@ class MAERecognizer(BaseRecognizer):
 
     Raises:
         TypeError: if the backbone is another class.
+        ValueError: if a part has an option that it does not know, or a size of its own
+            where one is handed to it.
     """
 
     def __init__(
@@ -54,15 +57,18 @@ class MAERecognizer(BaseRecognizer):
                 'backbone: expected a MaskedVisionTransformer, got '
                 f'{type(encoder).__name__}, which cannot encode some of its tokens'
             )
-        grid = dict(grid_size=encoder.token_grid)
-        sizes = dict(grid, in_channels=encoder.embed_dims)
-        self.sampler = MODELS.build({**sizes, **sampler})
-        self.criterion = MODELS.build(
-            {**grid, 'token_shape': encoder.token_shape, **loss}
+        grid, width = encoder.token_grid, encoder.embed_dims
+        self.sampler = build_part(sampler, grid_size=grid, in_channels=width)
+        self.criterion = build_part(
+            loss, grid_size=grid, token_shape=encoder.token_shape
         )
-        self.subset = None if subset is None else MODELS.build({**grid, **subset})
-        sizes['out_channels'] = self.criterion.out_channels
-        self.decoder = MODELS.build({**sizes, **decoder})
+        self.subset = None if subset is None else build_part(subset, grid_size=grid)
+        self.decoder = build_part(
+            decoder,
+            grid_size=grid,
+            in_channels=width,
+            out_channels=self.criterion.out_channels,
+        )
 
     def extract_feat(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Encode clips.

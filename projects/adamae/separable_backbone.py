@@ -32,11 +32,12 @@ class SeparableVisionTransformer(MaskedVisionTransformer):
             each token (pre-training). Defaults to True.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)``.
             Defaults to None, the published initialisation.
-        **kwargs: as in :class:`MaskedVisionTransformer`; ``return_feat_map`` and
-            ``use_learnable_pos_emb`` have no meaning here.
+        **kwargs: as in :class:`MaskedVisionTransformer`, but for ``return_feat_map``
+            and ``use_learnable_pos_emb``.
 
     Raises:
-        ValueError: as :class:`MaskedVisionTransformer`.
+        ValueError: as :class:`MaskedVisionTransformer`, or if one of the two options
+            that are not there is asked for.
     """
 
     def __init__(
@@ -45,6 +46,12 @@ class SeparableVisionTransformer(MaskedVisionTransformer):
         init_cfg: OptConfigType = None,
         **kwargs: Any,
     ) -> None:
+        for option in ('return_feat_map', 'use_learnable_pos_emb'):
+            if kwargs.get(option):
+                raise ValueError(
+                    f'{option}=True: SeparableVisionTransformer has no such option; '
+                    'its positions are always learnt, its features one vector a clip'
+                )
         super().__init__(use_mean_pooling=False, init_cfg=init_cfg, **kwargs)
         self.use_mean_pooling = use_mean_pooling
         del self.pos_embed
@@ -76,7 +83,7 @@ class SeparableVisionTransformer(MaskedVisionTransformer):
         if visible_ids is not None:
             x = gather_tokens(x, visible_ids)
         first = (self.cls_token + self.pos_embed_class).expand(x.shape[0], -1, -1)
-        x = torch.cat([first.to(x.dtype), x], dim=1)
+        x = torch.cat([first, x], dim=1)
         x = self.blocks(self.pos_drop(x))[:, 1:]
         return x if self.use_mean_pooling else self.norm(x)
 

@@ -85,6 +85,6 @@ class SeparableMAEDecoder(MAEDecoder):
         Returns:
             Tensor: shape (B, 1 + V + M, D_dec).
         """
-        first = (self.cls_token + self.pos_embed_class).to(visible.dtype)
+        first = self.cls_token + self.pos_embed_class
         first = first.expand(visible.shape[0], -1, -1)
         return torch.cat([first, visible, masked], dim=1)

@@ -6,17 +6,26 @@ a token in the order frame, row, column, channel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import floor
+
 import torch
 from torch import Tensor
 
 
-def num_visible(num_tokens: int, mask_ratio: float, unit: str = 'tokens') -> int:
+def num_visible(
+    num_tokens: int,
+    mask_ratio: float,
+    unit: str = 'tokens',
+    rounding: Callable[[float], int] = floor,
+) -> int:
     """Count the tokens that a mask ratio leaves visible: ``int(N * (1 - ratio))``.
 
     Args:
         num_tokens (int): N, tokens in a clip.
         mask_ratio (float): share of masked tokens, in (0, 1).
         unit (str): what is counted, for the error. Defaults to ``'tokens'``.
+        rounding (Callable): makes a whole number of it. Defaults to ``floor``.
 
     Returns:
         int: V, in [1, N - 1]. The product is rounded to 6 decimals first, so that
@@ -28,7 +37,7 @@ def num_visible(num_tokens: int, mask_ratio: float, unit: str = 'tokens') -> int
     """
     if not 0 < mask_ratio < 1:
         raise ValueError(f'mask_ratio: expected a number in (0, 1), got {mask_ratio}')
-    visible = int(round(num_tokens * (1 - mask_ratio), 6))
+    visible = rounding(round(num_tokens * (1 - mask_ratio), 6))
     if not 1 <= visible < num_tokens:
         raise ValueError(
             f'mask_ratio={mask_ratio} leaves {visible} of {num_tokens} {unit} visible: '

@@ -1,4 +1,5 @@
 from itertools import combinations, permutations
+from math import nan
 
 import pytest
 import torch
@@ -154,6 +155,7 @@ def test_without_options_the_distribution_is_the_softmax():
     'option, message',
     [
         (dict(temperature=0.0), 'temperature: expected more than 0, got 0.0'),
+        (dict(temperature=nan), 'temperature: expected more than 0, got nan'),
         (dict(mix_uniform=1.0), r'mix_uniform: expected a share in \[0, 1\), got 1.0'),
     ],
 )

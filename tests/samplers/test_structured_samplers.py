@@ -1,7 +1,8 @@
 """Masks that learn nothing: tube, frame, random and frame difference."""
 
+import re
 from fractions import Fraction
-from math import prod
+from math import nan, prod
 
 import pytest
 import torch
@@ -78,6 +79,27 @@ def test_number_of_visible_tokens(name, ratio, grid):
 )
 def test_published_numbers(name, ratio, visible):
     assert build(name, ratio, (8, 14, 14)).num_visible == visible
+
+
+@pytest.mark.parametrize('name', TYPES)
+@pytest.mark.parametrize('ratio', [-0.5, 0, 1, 1.5])
+def test_ratio_that_is_none(name, ratio):
+    message = f'mask_ratio: expected a number in (0, 1), got {ratio}'
+    with pytest.raises(ValueError, match=re.escape(message) + '$'):
+        build(name, ratio)
+
+
+@pytest.mark.parametrize(
+    'name, ratio, left',
+    [
+        ('Random', 0.99, '0 of 60 tokens'),
+        ('Tube', 0.01, '15 of 15 places'),
+        ('Frame', 0.95, '0 of 4 time steps'),
+    ],
+)
+def test_ratio_that_leaves_nothing(name, ratio, left):
+    with pytest.raises(ValueError, match=f'mask_ratio={ratio} leaves {left} visible'):
+        build(name, ratio)
 
 
 @pytest.mark.parametrize('name', TYPES)
@@ -197,6 +219,8 @@ def test_difference_needs_time_and_a_temperature():
         build('FrameDifference', 0.75, (1, 14, 14))
     with pytest.raises(ValueError, match='temperature: expected more than 0, got 0'):
         FrameDifferenceSamplerHead(0, mask_ratio=0.75, grid_size=(4, 3, 5))
+    with pytest.raises(ValueError, match='expected more than 0, got nan'):
+        FrameDifferenceSamplerHead(nan, mask_ratio=0.75, grid_size=(4, 3, 5))
 
 
 class Clips(torch.utils.data.Dataset):

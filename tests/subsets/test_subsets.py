@@ -311,6 +311,9 @@ def test_bad_use():
         RandomSubset(keep_ratio=0)
     with pytest.raises(ValueError, match=r'mix_uniform: expected .* \(0, 1\], got 2'):
         SamplerSubset(mix_uniform=2)
+    for cell_size in ((0, 2), (2,)):
+        with pytest.raises(ValueError, match='cell_size: expected rows and columns'):
+            RunningCellSubset(cell_size)
     sampler = dict(type='RandomSamplerHead', mask_ratio=0.75)
     model = MODELS.build(tiny_model_cfg(sampler, subset=dict(type='SamplerSubset')))
     with pytest.raises(ValueError, match='expected the log-probabilities of a learnt'):

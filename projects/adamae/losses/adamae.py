@@ -101,7 +101,6 @@ class AdaMAELoss(BaseModule):
         self.out_channels = prod(token_shape)
         self.token_shape = tuple(token_shape)
         self.frames = tuple(range(0, grid_size[0] * token_shape[0], token_shape[0]))
-        self.grid_size = tuple(grid_size)
         self.norm_pix = norm_pix
         self.criterion = criterion
         self.sampling_weight = sampling_weight

@@ -99,7 +99,7 @@ class AdaptiveSamplerHead(TokenSampler):
         ),
     ) -> None:
         super().__init__(mask_ratio, grid_size, in_channels, init_cfg=init_cfg)
-        if temperature <= 0:
+        if not temperature > 0:  # not a number is refused, too
             raise ValueError(f'temperature: expected more than 0, got {temperature}')
         if not 0 <= mix_uniform < 1:
             raise ValueError(

@@ -34,7 +34,7 @@ class FrameDifferenceSamplerHead(TokenSampler):
 
     def __init__(self, temperature: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if temperature <= 0:
+        if not temperature > 0:  # not a number is refused, too
             raise ValueError(f'temperature: expected more than 0, got {temperature}')
         if self.grid_size[0] < 2:
             raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import torch
 from mmaction.registry import MODELS
 from torch import Tensor
@@ -22,8 +24,7 @@ class TubeSamplerHead(TokenSampler):
     def count(self, mask_ratio: float) -> int:
         """Count visible tokens; it is the masked places that are rounded down."""
         steps, rows, columns = self.grid_size
-        places = rows * columns
-        return steps * (places - num_visible(places, 1 - mask_ratio, 'places'))
+        return steps * num_visible(rows * columns, mask_ratio, 'places', ceil)
 
     def score(self, tokens: Tensor) -> tuple[Tensor, None]:
         """Rank places at random, the same for all time steps; nothing is learnt."""

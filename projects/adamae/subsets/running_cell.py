@@ -71,7 +71,7 @@ class RunningCellSubset(TokenSubset):
         grid_size (tuple[int, int, int]): see :class:`TokenSubset`.
 
     Raises:
-        ValueError: if the ratio is outside (0, 1].
+        ValueError: if the ratio is outside (0, 1], or a cell has no rows or columns.
     """
 
     phases: Tensor
@@ -83,6 +83,11 @@ class RunningCellSubset(TokenSubset):
         grid_size: tuple[int, int, int] = (8, 14, 14),
     ) -> None:
         super().__init__(keep_ratio, grid_size)
+        if len(cell_size) != 2 or min(cell_size) < 1:
+            raise ValueError(
+                'cell_size: expected rows and columns, 1 or more of each, got '
+                f'{cell_size}'
+            )
         high, wide = cell_size
         self.num_phases = high * wide
         steps, rows, columns = (torch.arange(size) for size in grid_size)
