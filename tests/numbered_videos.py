@@ -86,3 +86,24 @@ def write(path, encoder, options={}, muxer={}, frames=60, rate=25, times=None, s
             mux(stream.encode(frame))
         mux(stream.encode())
     return str(path)
+
+
+def turn(path, quarters):
+    """Have an MP4 file say that its pictures are to be turned, clockwise."""
+    one, minus, scale = (n.to_bytes(4, 'big') for n in (1 << 16, 0xFFFF0000, 1 << 30))
+    zero = bytes(4)
+    upright = one, zero, zero, one
+    turned = (
+        upright,
+        (zero, one, minus, zero),
+        (minus, zero, zero, minus),
+        (zero, minus, one, zero),
+    )[quarters]
+
+    def matrix(a, b, c, d):
+        return a + b + zero + c + d + zero * 3 + scale
+
+    with open(path, 'rb+') as file:
+        content = file.read()
+        file.seek(content.index(matrix(*upright), content.index(b'tkhd')))
+        file.write(matrix(*turned))

@@ -46,10 +46,24 @@ def test_bad_use():
         )
 
 
+@pytest.mark.parametrize(
+    'other', [(2, 3, 4, 8, 8), (1, 3, 8, 8, 8), (1, 3, 4, 8, 9), (3, 4, 8, 8)]
+)
+def test_videos_of_different_shapes_are_refused(other):
+    """Padding would be something to rebuild."""
+    videos = [
+        torch.zeros(shape, dtype=torch.uint8) for shape in ((1, 3, 4, 8, 8), other)
+    ]
+    samples = [ActionDataSample() for _ in videos]
+    with pytest.raises(ValueError, match='one shape .*Resize to one size'):
+        AdaMAEDataPreprocessor(MEAN, STD)(dict(inputs=videos, data_samples=samples))
+
+
 @pytest.mark.parametrize('shape', [(2, 3, 4, 8, 8), (4, 3, 8, 8)])
 @pytest.mark.parametrize('options', [{}, dict(to_rgb=True), dict(mean=None, std=None)])
 @pytest.mark.parametrize('blend', [True, False])
-def test_one_copy_gives_what_many_do(shape, options, blend):
+@pytest.mark.parametrize('transposed', [True, False])
+def test_one_copy_gives_what_many_do(shape, options, blend, transposed):
     """Bit for bit MMAction2's batch and labels."""
     blending = dict(type='MixupBlending', num_classes=5) if blend else None
     cfg = dict(
@@ -60,6 +74,10 @@ def test_one_copy_gives_what_many_do(shape, options, blend):
     )
     cfg.update(options)
     clips = [torch.randint(0, 256, shape, dtype=torch.uint8) for _ in range(3)]
+    if transposed:
+        clips = [
+            clip.transpose(-3, -1).contiguous().transpose(-3, -1) for clip in clips
+        ]
     results = []
     for kind in (ActionDataPreprocessor, BatchedDataPreprocessor):
         torch.manual_seed(1)
@@ -69,7 +87,7 @@ def test_one_copy_gives_what_many_do(shape, options, blend):
         )
     stock, ours = results
     assert torch.equal(stock['inputs'], ours['inputs'])
-    assert ours['inputs'].dtype == torch.float32
+    assert ours['inputs'].dtype == torch.float32 and ours['inputs'].is_contiguous()
     for expected, sample in zip(
         stock['data_samples'], ours['data_samples'], strict=True
     ):

@@ -137,3 +137,10 @@ def test_whole_checkpoints_in_and_out(alone, tmp_path):
     again = torch.load(tmp_path / 'again.pth')
     for part in ('state_dict', 'optimizer'):
         assert_same(again[part], saved[part], rtol=0, atol=0)
+
+
+def test_needs_a_distributed_run(tmp_path):
+    cfg = Config.fromfile(write_config(tmp_path, True))
+    cfg.merge_from_dict(dict(launcher='none', work_dir=str(tmp_path / 'run')))
+    with pytest.raises(ValueError, match="ShardedStrategy: .*got 'none'; start with"):
+        RUNNERS.build(cfg)

@@ -14,7 +14,7 @@ custom_hooks = [
     dict(type='CheckpointCheckHook'),
     dict(type='FiniteCheckHook'),
     dict(type='RandomStateHook'),
-    dict(type='CompileHook'),  # does something with compile=True only
+    dict(type='CompileHook'),  # does nothing unless `compile` is set
 ]
 
 env_cfg = dict(
@@ -37,5 +37,5 @@ visualizer = dict(type='ActionVisualizer', vis_backends=vis_backends)
 log_level = 'INFO'
 load_from = None
 resume = False
-# True, or arguments of torch.compile, such as dict(mode='max-autotune-no-cudagraphs').
-compile = False
+# Off. True, or arguments of torch.compile (mode='max-autotune-no-cudagraphs'), is on.
+compile = dict(disable=True)

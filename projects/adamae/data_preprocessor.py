@@ -62,13 +62,20 @@ class AdaMAEDataPreprocessor(BatchedDataPreprocessor):
             the clips of a video next to each other, and a data sample for each.
 
         Raises:
-            ValueError: if a video is not 5-dimensional.
+            ValueError: if a video is not 5-dimensional, or not shaped as the others.
         """
         if inputs[0].ndim != 5:
             raise ValueError(
                 'expected videos of shape (clips, C, T, H, W), got '
                 f'{tuple(inputs[0].shape)}; does the pipeline end with '
                 "dict(type='FormatShape', input_format='NCTHW')?"
+            )
+        shapes = sorted({tuple(video.shape) for video in inputs})
+        if len(shapes) > 1:
+            # MMAction2 would pad them with zeros, to be rebuilt by the model.
+            raise ValueError(
+                f'expected videos of one shape (clips, C, T, H, W), got {shapes}; does '
+                'the pipeline end with a crop or Resize to one size?'
             )
         batch, data_samples = super().preprocess(inputs, data_samples, training)
         clips = batch.shape[1]

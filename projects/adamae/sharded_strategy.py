@@ -41,6 +41,15 @@ class ShardedStrategy(DDPStrategy):
         super().__init__(**kwargs)
         self._whole: dict[str, dict] = {}
 
+    def _setup_env(self, *, launcher: str | None = None, **kwargs: Any) -> None:
+        if launcher in (None, 'none'):
+            raise ValueError(
+                "ShardedStrategy: expected the launcher 'pytorch', 'slurm' or 'mpi', "
+                f'got {launcher!r}; start with tools/dist_train.sh (one GPU is enough) '
+                'or tools/slurm_train.sh'
+            )
+        super()._setup_env(launcher=launcher, **kwargs)
+
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         model = self.convert_model(model.to(get_device()))
         # Processes have seeds of their own, and drew weights of their own.
@@ -51,6 +60,10 @@ class ShardedStrategy(DDPStrategy):
             if isinstance(module, TransformerBlock):
                 fully_shard(module, mesh=mesh)
         fully_shard(model, mesh=mesh)
+        return model
+
+    def compile_model(self, model: nn.Module, **kwargs: Any) -> nn.Module:
+        """Give the model back: compiling is left to ``CompileHook``."""
         return model
 
     def build_optim_wrapper(self, *args: Any, **kwargs: Any) -> BaseOptimWrapper:

@@ -1,5 +1,7 @@
 """compile=True: one graph, compiled once, with the eager result."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import tiny_model_cfg
@@ -10,6 +12,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.testing import assert_close
 
 from projects.adamae.hooks.compile_hook import compile_model
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -86,14 +90,24 @@ def test_encoder_of_a_classifier_is_compiled_for_training_only():
     assert counter.frame_count == 1
 
 
-@pytest.mark.parametrize('switch, compiled', [(True, True), (False, False)])
-def test_switch(switch, compiled):
+@pytest.mark.parametrize(
+    'options, compiled',
+    [
+        ({}, False),
+        ({'compile': False}, False),
+        ({'compile': True}, True),
+        ({'compile.disable': False}, True),
+        ({'compile.mode': 'reduce-overhead'}, True),
+    ],
+)
+def test_switch(options, compiled):
     """The hook takes the switch before MMEngine compiles its train_step."""
 
     class Runner:
-        cfg = Config(dict(compile=switch))
+        cfg = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py')
         model = MODELS.build(tiny_model_cfg())
 
+    Runner.cfg.merge_from_dict(options)
     hook = HOOKS.build(dict(type='CompileHook'))
     hook.before_run(Runner)
     assert Runner.cfg.compile is False

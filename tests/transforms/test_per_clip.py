@@ -149,3 +149,11 @@ def test_what_cannot_be_done_is_said():
     random.seed(0)
     with pytest.raises(ValueError, match='samples of one size.*end its transforms'):
         PerClip([CROP], repeats=8)(clips())
+
+
+def test_multi_scale_crop_leaves_unused_pixels_alone():
+    """What is outside of the crop is neither copied nor resized."""
+    frame = np.zeros((60, 80, 3), np.uint8)
+    crop = Compose([dict(CROP, scales=(0.5,))])
+    cut = crop(dict(imgs=[frame], img_shape=(60, 80), modality='RGB'))['imgs'][0]
+    assert cut.shape == (32, 32, 3) and np.shares_memory(cut, frame)

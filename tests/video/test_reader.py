@@ -1,8 +1,10 @@
+import re
+
 import av
 import decord
 import numpy as np
 import pytest
-from numbered_videos import FORMATS, number_of, write
+from numbered_videos import FORMATS, number_of, turn, write
 
 from projects.adamae.video import bitstream
 from projects.adamae.video.reader import VideoReader
@@ -108,6 +110,49 @@ def test_times_that_follow_the_order_of_decoding_are_not_believed(tmp_path):
     reference = plain(bad)
     assert [number_of(image) for image in reference] == list(range(60))
     assert_exact(bad, reference, indexed=False)
+
+
+def test_parameters_that_change_on_the_way(tmp_path):
+    """Joined without encoding anew: the second half has other quantisers of colour."""
+    joined = str(tmp_path / 'joined.mkv')
+    with av.open(joined, 'w') as target:
+        stream = None
+        for start, psy in ((0, 1), (30, 0)):
+            options = {'g': '10', 'x264-params': f'psy={psy}'}
+            part = write(tmp_path / f'{psy}.ts', 'libx264', options, frames=30)
+            with av.open(part) as source:
+                old = source.streams.video[0]
+                stream = stream or target.add_stream_from_template(old)
+                packets = [packet for packet in source.demux(old) if packet.size]
+            first, frame = packets[0].dts, round(1 / (25 * old.time_base))
+            for packet in packets:
+                content = bytes(packet)
+                if packet is not packets[0]:
+                    # Only the first packet of a part says how to decode it.
+                    units = re.split(b'\0?\0\0\1', content)[1:]
+                    kept = [unit for unit in units if unit[0] & 31 not in (7, 8)]
+                    content = b''.join(b'\0\0\1' + unit for unit in kept)
+                new = av.Packet(content)
+                new.dts, new.pts = (
+                    t - first + start * frame for t in (packet.dts, packet.pts)
+                )
+                new.time_base, new.is_keyframe = packet.time_base, packet.is_keyframe
+                new.stream = stream
+                target.mux(new)
+    reference = plain(joined)
+    assert len(reference) == 60
+    assert_exact(joined, reference, indexed=False)
+
+
+@pytest.mark.parametrize('quarters', [1, 2, 3])
+def test_pictures_on_their_side_are_set_upright(tmp_path, quarters):
+    path = write(tmp_path / 'a.mp4', 'libx264', frames=5)
+    lying = VideoReader(path).get_frames([2])[0]
+    turn(path, quarters)
+    upright = VideoReader(path).get_frames([2])[0]
+    assert np.array_equal(upright, np.rot90(lying, -quarters))
+    assert upright.flags.c_contiguous
+    assert np.array_equal(upright, decord.VideoReader(path)[2].asnumpy())
 
 
 def test_most_unreferenced_frames_are_not_decoded(tmp_path):
@@ -218,6 +263,9 @@ def test_packets_of_two_fields_or_none_are_not_numbered():
     assert describe(slice_ + rest) is bitstream.Picture.OTHER
     assert describe(slice_ + slice_) is None  # two fields
     assert describe(b'\0\0\1\x06\x01\x02') is None  # no picture
+    other = b'\0\0\1\x68\x01'  # parameters that the container does not have
+    assert describe(other + idr) is None
+    assert bitstream.describer('h264', other)(other + idr) is not None
     with_lengths = bitstream.describer('h264', b'\1\x64\0\x0a\xff')
     assert with_lengths(b'\0\0\0\2\x65\x88') is bitstream.Picture.CLEAN_START
     assert with_lengths(b'\0\0\0\x09\x65\x88') is None  # longer than the packet

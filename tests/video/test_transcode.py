@@ -4,7 +4,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from numbered_videos import number_of, write
+from numbered_videos import number_of, turn, write
 
 from projects.adamae.video.reader import VideoReader
 from projects.adamae.video.transcode import (
@@ -54,6 +54,40 @@ def test_colours_survive(tmp_path):
     transcode_file(source, target, TranscodeSpec(short_side=64, crf=5))
     old, new = (VideoReader(str(p)).get_frames([2])[0] for p in (source, target))
     assert np.abs(np.subtract(old, new, dtype=np.int16)).mean() < 3
+
+
+@pytest.mark.parametrize('quarters', [1, 2, 3])
+def test_pictures_on_their_side_are_turned(tmp_path, quarters):
+    source, target = write(tmp_path / 'a.mp4', 'libx264', frames=5), tmp_path / 'b.mp4'
+    lying = VideoReader(source).get_frames([2])[0]
+    turn(source, quarters)
+    transcode_file(source, target, TranscodeSpec(short_side=64, crf=5))
+    with av.open(str(target)) as container:
+        new = list(container.decode(video=0))
+    assert len(new) == 5 and not new[2].rotation
+    upright = np.rot90(lying, -quarters)
+    difference = np.subtract(new[2].to_ndarray(format='rgb24'), upright, dtype=np.int16)
+    assert np.abs(difference).mean() < 3
+
+
+def test_times_that_repeat_or_are_missing(tmp_path):
+    """Every frame is kept; one without a time of its own comes a frame later."""
+    source, bad = str(tmp_path / 'a.mkv'), str(tmp_path / 'b.mkv')
+    target = tmp_path / 'c.mp4'
+    write(source, 'libx264', {'tune': 'zerolatency'}, frames=6)
+    keep = {'avoid_negative_ts': 'disabled'}
+    with av.open(source) as old, av.open(bad, 'w', options=keep) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet, time in zip(
+            old.demux(video=0), (-80, -40, 0, 40, 40, 41), strict=False
+        ):
+            packet.pts = packet.dts = time
+            packet.stream = stream
+            new.mux(packet)
+    transcode_file(bad, target, SPEC)
+    with av.open(str(target)) as container:
+        times = [round(1e3 * float(f.time)) for f in container.decode(video=0)]
+    assert len(times) == 6 and (np.diff(times) > 0).all()
 
 
 def test_sizes():

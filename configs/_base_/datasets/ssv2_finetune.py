@@ -80,7 +80,6 @@ train_dataloader = dict(
     batch_size=16,
     num_workers=10,
     persistent_workers=True,
-    pin_memory=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
@@ -94,7 +93,6 @@ val_dataloader = dict(
     batch_size=16,
     num_workers=10,
     persistent_workers=True,
-    pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='TolerantVideoDataset',
@@ -107,7 +105,6 @@ val_dataloader = dict(
 test_dataloader = dict(
     batch_size=1,  # of 2 x 3 views
     num_workers=10,
-    pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='TolerantVideoDataset',

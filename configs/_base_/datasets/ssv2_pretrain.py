@@ -19,7 +19,6 @@ train_dataloader = dict(
     batch_size=32,
     num_workers=10,
     persistent_workers=True,
-    pin_memory=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(

@@ -19,21 +19,25 @@ class CompileHook(Hook):
     """Compile what computes: the loss of pre-training, the encoder of a classifier.
 
     The switch is MMEngine's own, ``compile=True`` or ``compile=dict(mode=...)``, with
-    the arguments of ``torch.compile``. MMEngine compiles the whole ``train_step``,
-    which breaks into pieces at the batch's data samples, the backward pass and the
-    optimizer. Here the compiled part is one graph, used in training only; weights,
-    their names and evaluation stay as they are.
+    the arguments of ``torch.compile``. ``dict(disable=True)`` is off, until it gets
+    another argument: so a base config can have it, and ``--cfg-options compile.mode``
+    fill it. MMEngine compiles the whole ``train_step``, which breaks into pieces at the
+    batch's data samples, the backward pass and the optimizer. Here the compiled part is
+    one graph, used in training only; weights, their names and evaluation stay as they
+    are.
     """
 
     def before_run(self, runner: Runner) -> None:
         """Take the switch over before MMEngine looks at it."""
-        options = runner.cfg.get('compile', False)
-        self._options = {} if options is True else options
+        switch = runner.cfg.get('compile', False)
+        options = dict(disable=not switch) if isinstance(switch, bool) else {**switch}
+        is_off = options.pop('disable', False) and not options
+        self._options = None if is_off else options
         runner.cfg.compile = False
 
     def before_train(self, runner: Runner) -> None:
         """Compile, after hooks such as ``EMAHook`` have made their copies."""
-        if self._options is not False and self._options is not None:
+        if self._options is not None:
             model = runner.model
             compile_model(
                 model.module if is_model_wrapper(model) else model, **self._options

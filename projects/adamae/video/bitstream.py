@@ -1,8 +1,8 @@
 """What a packet of compressed video holds, read from its headers alone.
 
-Sources: ITU-T H.264, sec. 7.3.1 and 7.4.1 (NAL units), 7.3.3 (slice header), ISO/IEC
-14496-15, sec. 5.3 (lengths instead of start codes); VP9 bitstream specification 0.6,
-sec. 6.2 (frame header) and annex B (superframes).
+Sources: ITU-T H.264, sec. 7.3.1 and 7.4.1 (NAL units), 7.4.1.2.1 (parameter sets),
+7.3.3 (slice header), ISO/IEC 14496-15, sec. 5.3 (lengths instead of start codes); VP9
+bitstream specification 0.6, sec. 6.2 (frame header) and annex B (superframes).
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ def describer(codec: str, extradata: bytes) -> Callable[[bytes], Picture | None]
     if codec == 'h264':
         # avcC begins with version 1; the size of a length is in its fifth byte.
         is_avcc = len(extradata) > 4 and extradata[0] == 1
-        return partial(_h264, length_size=(extradata[4] & 3) + 1 if is_avcc else 0)
+        size = (extradata[4] & 3) + 1 if is_avcc else 0
+        return partial(_h264, length_size=size, extradata=extradata)
     return _vp9 if codec == 'vp9' else None
 
 
-def _h264(packet: bytes, length_size: int) -> Picture | None:
+def _h264(packet: bytes, length_size: int, extradata: bytes) -> Picture | None:
     """Describe an H.264 access unit; ``length_size`` 0 means start codes."""
     units = _by_length(packet, length_size) if length_size else _by_code(packet)
     pictures, kind = 0, Picture.OTHER
@@ -48,6 +49,10 @@ def _h264(packet: bytes, length_size: int) -> Picture | None:
             return None
         unit_type = packet[begin] & 31
         if unit_type in (2, 3, 4):  # slices in partitions, which may be missing
+            return None
+        # Parameters that change on the way (files joined without encoding them anew)
+        # apply to what follows: decoding could not begin just anywhere.
+        if unit_type in (7, 8) and packet[begin:end].rstrip(b'\0') not in extradata:
             return None
         if unit_type in (1, 5):
             # first_mb_in_slice is 0, one bit that is set, where a picture (or a

@@ -42,7 +42,8 @@ class VideoReader:
     """A video whose frames are numbered in the order in which they are shown.
 
     Frame k is the k-th that plain PyAV decoding (``container.decode(video=0)``, on one
-    thread) gives, bit for bit.
+    thread) gives, bit for bit. Where the file says that its pictures lie on their side
+    or on their head, as those of telephones do, :meth:`get_frames` sets them upright.
 
     Args:
         file (str | BinaryIO): path, or a seekable binary file.
@@ -173,7 +174,9 @@ class VideoReader:
             return
         for position, packet in enumerate(packets):
             picture = None
-            if packet.pts is not None and not packet.is_corrupt:
+            usable = packet.pts is not None and not packet.is_corrupt
+            # Decoders take other parameters from beside a packet, too.
+            if usable and not packet.has_sidedata('new_extradata'):
                 picture = describe(bytes(packet))
             if picture is None:
                 return
@@ -248,4 +251,6 @@ class VideoReader:
 
 def _to_rgb(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
     """Convert a frame as ``frame.to_ndarray(format='rgb24')`` does, on one thread."""
-    return reformatter.reformat(frame, format='rgb24', **_ONE_THREAD).to_ndarray()
+    image = reformatter.reformat(frame, format='rgb24', **_ONE_THREAD).to_ndarray()
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.filter
 from av.video.reformatter import ColorRange
 from mmengine.utils import track_parallel_progress, track_progress
 
@@ -182,12 +184,12 @@ def _write(source: Path, target: Path, spec: TranscodeSpec) -> None:
     with av.open(f'file:{source}') as reading:
         if not reading.streams.video:
             raise OSError('no video stream')
-        stream = reading.streams.video[0]
+        stream: Any = reading.streams.video[0]
         stream.thread_type = 'NONE'
         with av.open(f'file:{target}', 'w', format='mp4') as writing:
             encoder: Any = None
-            last = -1
-            for frame in reading.decode(stream):
+            last: int | None = None
+            for frame in _upright(reading.decode(stream), stream):
                 if encoder is None:
                     encoder = _add_stream(writing, stream, frame, spec)
                 small = frame.reformat(
@@ -198,8 +200,10 @@ def _write(source: Path, target: Path, spec: TranscodeSpec) -> None:
                     interpolation='BICUBIC',
                 )
                 # AVI stores no times of showing; frames come in their order.
-                if frame.pts is None or frame.pts <= last:
-                    last += max(1, round(1 / (encoder.rate * stream.time_base)))
+                if last is None:
+                    last = frame.pts or 0
+                elif frame.pts is None or frame.pts <= last:
+                    last += max(1, round(1 / (_rate(stream) * stream.time_base)))
                 else:
                     last = frame.pts
                 small.pts, small.time_base = last, stream.time_base
@@ -210,14 +214,44 @@ def _write(source: Path, target: Path, spec: TranscodeSpec) -> None:
             writing.mux(encoder.encode(None))
 
 
+def _upright(frames: Iterator[av.VideoFrame], stream: Any) -> Iterator[av.VideoFrame]:
+    """Turn pictures that the file says lie on their side; the new one says nothing."""
+    graph: Any = None
+    for frame in frames:
+        turns = round(frame.rotation / 90) % 4  # against the clock
+        if turns:
+            if graph is None:
+                graph = av.filter.Graph()
+                graph.link_nodes(
+                    graph.add_buffer(template=stream),
+                    *(graph.add(*turn) for turn in _TURNS[turns]),
+                    graph.add('buffersink'),
+                ).configure()
+            graph.vpush(frame)
+            frame = graph.vpull()
+        yield frame
+
+
+# FFmpeg's filters for that many quarter turns against the clock.
+_TURNS: dict[int, list[tuple[str, ...]]] = {
+    1: [('transpose', 'cclock')],
+    2: [('hflip',), ('vflip',)],
+    3: [('transpose', 'clock')],
+}
+
+
+def _rate(stream: Any) -> Fraction:
+    """Frames a second."""
+    return stream.average_rate or stream.guessed_rate or Fraction(25)
+
+
 def _add_stream(
     writing: Any, source: Any, frame: av.VideoFrame, spec: TranscodeSpec
 ) -> Any:
     options = {'crf': str(spec.crf), 'preset': spec.preset, 'g': str(spec.gop)}
     if spec.fast_decode:
         options['tune'] = 'fastdecode'
-    rate = source.average_rate or source.guessed_rate or Fraction(25)
-    stream = writing.add_stream('libx264', rate=rate, options=options)
+    stream = writing.add_stream('libx264', rate=_rate(source), options=options)
     stream.width, stream.height = spec.size(frame.width, frame.height)
     stream.pix_fmt = 'yuv420p'
     context = stream.codec_context
