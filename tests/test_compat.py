@@ -15,6 +15,8 @@ import mmengine.logging.history_buffer as history_buffer
 import numpy as np
 import pytest
 import torch
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -287,3 +289,14 @@ def test_resuming_still_fails_without_the_allow_list(trained):
             torch.load(Path(trained.work_dir) / 'epoch_1.pth')
     finally:
         torch.serialization.add_safe_globals(allowed)
+
+
+def test_numpy_still_meets_bfloat16_scores_in_classifiers():
+    head = MODELS.build(dict(type='TimeSformerHead', num_classes=7, in_channels=4))
+    samples = [ActionDataSample().set_gt_label(k) for k in (0, 3)]
+    scores = torch.randn(2, 7).bfloat16()
+    with pytest.raises(TypeError, match='BFloat16'):
+        type(head).loss_by_feat.__wrapped__(head, scores, samples)
+    losses = head.loss_by_feat(scores, samples)
+    expected = head.loss_by_feat(scores.float(), samples)
+    assert losses['loss_cls'] == expected['loss_cls']

@@ -12,6 +12,7 @@ import re
 import sys
 import types
 import warnings
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +178,32 @@ def allow_checkpoint_globals() -> None:
     torch.serialization.add_safe_globals(allowed)
 
 
+def classify_in_float32() -> None:
+    """Let MMAction2's classifiers train in bfloat16.
+
+    ``BaseHead.loss_by_feat`` of MMAction2 1.2.0 gives the scores to NumPy for the
+    accuracy of the batch, wherever labels are not blended; NumPy has no bfloat16, and
+    the run ends with ``Got unsupported ScalarType BFloat16``. Scores in float32, which
+    a loss wants in any case, are the same to NumPy and to autocast.
+
+    Applies: always; scores in float32 stay what they are.
+
+    Source: ``mmaction/models/heads/base.py``
+    """
+    head = importlib.import_module('mmaction.models.heads.base').BaseHead
+    original = head.loss_by_feat
+
+    @wraps(original)
+    def loss_by_feat(self: Any, cls_scores: torch.Tensor, data_samples: Any) -> Any:
+        return original(self, cls_scores.float(), data_samples)
+
+    head.loss_by_feat = loss_by_feat
+
+
 provide_drn()
 quiet_mmcv_lite()
 _torchvision_operators = declare_torchvision_operators()
 leave_out_multimodal_models()
 pickle_history_as_arrays()
 allow_checkpoint_globals()
+classify_in_float32()
