@@ -82,8 +82,6 @@ def test_drn_is_still_missing(import_without):
 
 
 def test_drn_is_not_offered_to_configs():
-    from mmaction.registry import MODELS
-
     with pytest.raises(KeyError, match='DRN is not in the mmaction::model registry'):
         MODELS.build(dict(type='DRN'))
 
