@@ -7,12 +7,8 @@ _base_ = [
 model = dict(cls_head=dict(num_classes=174))
 # Crops only.
 train_pipeline = [
-    dict(type='DecordInit'),
-    dict(type='SegmentSampleFrames', clip_len=16),
-    dict(type='DecordDecode'),
-    dict(type='RandomResizedCrop'),
-    dict(type='Resize', scale=(224, 224), keep_ratio=False),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    step
+    for step in _base_.train_pipeline
+    if step not in (_base_.rand_augment, _base_.random_erasing)
 ]
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from torch.library import Library
+from torch import library as torch_library
 
 
 def _folder(package: str) -> Path | None:
@@ -48,7 +48,7 @@ def provide_drn() -> None:
     sys.modules[name] = module
 
 
-def declare_torchvision_operators() -> Library | None:
+def declare_torchvision_operators() -> torch_library.Library | None:
     """Make torchvision importable beside a torch that its library does not fit.
 
     Its native library cannot load beside, say, a CPU-only torch. Its Python
@@ -74,7 +74,7 @@ def declare_torchvision_operators() -> Library | None:
     folder = _folder('torchvision')
     assert folder is not None
     source = (folder / '_meta_registrations.py').read_text(encoding='utf-8')
-    library = Library('torchvision', 'FRAGMENT')
+    library = torch_library.Library('torchvision', 'FRAGMENT')
     for name in sorted(set(re.findall(r'"torchvision::(\w+)"', source))):
         library.define(f'{name}() -> ()')
     importlib.import_module('torchvision')

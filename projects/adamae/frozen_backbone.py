@@ -40,7 +40,7 @@ class Frozen(MaskedVisionTransformer):
         Returns:
             Tensor: shape (B, D).
         """
-        return self.encode(self.embed(x)).mean(1)
+        return self.pool(self.encode(self.embed(x)))
 
 
 @MODELS.register_module()
