@@ -6,6 +6,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 import projects.adamae  # noqa: F401  registers the components, before anything else
+from projects.adamae import cpu
 from projects.adamae.motion_videos import encode_video
 
 
@@ -26,10 +27,20 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def _seed_and_scope():
+def _fresh_start():
     init_default_scope('mmaction')  # as `default_scope` does in every config
     torch.manual_seed(0)
     np.random.seed(0)
+    yield
+    cpu.stop_onednn()  # which a tool's main leaves to the end of its process
+
+
+@pytest.fixture
+def onednn(monkeypatch):
+    """Products by oneDNN, on any CPU that computes them in float32."""
+    monkeypatch.setattr(cpu, '_is_worth_it', lambda: True)
+    if not cpu.use_onednn():
+        pytest.skip('products on this CPU would have rounded operands')
 
 
 def tiny_model_cfg(sampler=None, **parts):

@@ -112,6 +112,10 @@ def test_losses_and_every_gradient(golden):
         assert_close(grads[name], gradient, rtol=1e-5, atol=1e-5 * scale, msg=name)
 
 
+def test_the_same_with_onednn(golden, onednn):
+    test_losses_and_every_gradient(golden)
+
+
 def test_predictions_and_token_errors(golden):
     model = build(golden).eval()
     with torch.no_grad():

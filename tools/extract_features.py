@@ -15,7 +15,7 @@ from mmengine.utils import track_iter_progress
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from projects.adamae import features, launch  # noqa: E402
+from projects.adamae import cpu, features, launch  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = launch.load_reading_config(args)
         split = args.split or features.reading_split(cfg)
         launch.check_data(cfg, (split,))
+        cpu.use_onednn()
         model = features.load_model(cfg, args.checkpoint).to(get_device())
         dataset = features.build_dataset(cfg, split, model.backbone)
         loading = features.loading(cfg)

@@ -12,7 +12,7 @@ from mmengine.utils import track_iter_progress
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from projects.adamae import features, launch  # noqa: E402
+from projects.adamae import cpu, features, launch  # noqa: E402
 from projects.adamae.knn import check_settings, knn_accuracy  # noqa: E402
 
 
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 'classify, got none; take the data of another config with --data'
             )
         launch.check_data(cfg, splits)
+        cpu.use_onednn()
         model = features.load_model(cfg, args.checkpoint).to(get_device())
         loading = features.loading(cfg)
         datasets = [features.build_dataset(cfg, s, model.backbone) for s in splits]

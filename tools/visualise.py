@@ -11,7 +11,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from projects.adamae import features, launch, visualisation  # noqa: E402
+from projects.adamae import cpu, features, launch, visualisation  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
+        cpu.use_onednn()
         model = visualisation.load_model(cfg, args.checkpoint).to(get_device())
         set_random_seed(args.seed)
         if args.video:

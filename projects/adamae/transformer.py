@@ -12,12 +12,19 @@ from mmengine.model import ModuleList
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from . import cpu
+
+# Up to this many tokens the fused kernel saves little memory, and where oneDNN
+# multiplies, it takes up to ten times as long: it makes many small products.
+_SHORT = 512
+
 
 class FusedAttention(Attention):
-    """Multi-head self-attention that never holds an N x N matrix.
+    """Multi-head self-attention that holds no large N x N matrix.
 
     Parameters, state-dict keys and result (up to rounding) are those of MMAction2's
-    ``Attention``; the product goes through ``scaled_dot_product_attention``.
+    ``Attention``; the product goes through ``scaled_dot_product_attention``, short
+    sequences excepted where :mod:`projects.adamae.cpu` has put oneDNN to use.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -30,6 +37,8 @@ class FusedAttention(Attention):
             Tensor: shape (B, N, D).
         """
         b, n, d = x.shape
+        if n <= _SHORT and cpu.uses_onednn():
+            return super().forward(x)
         bias = None
         if hasattr(self, 'q_bias'):
             # Queries and values have a bias, keys have none.

@@ -54,6 +54,13 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         default='both',
         help="glibc's settings: 'tuned' keeps freed memory",
     )
+    parser.add_argument(
+        '--onednn',
+        choices=['ours', 'both', 'neither'],
+        default='ours',
+        help='which side lets oneDNN multiply, where that is faster than MKL; the '
+        'tools do (default: ours)',
+    )
     parser.add_argument('--device', help='(default: a GPU if there is one)')
     parser.add_argument('--dtype', choices=['float32', 'bfloat16', 'float16'])
     parser.add_argument('--compile', action='store_true', help='compile ours')
@@ -81,7 +88,14 @@ def compare_steps(args: Namespace, malloc: str) -> None:
         compile=args.compile,
     )
     workers = {
-        which: Worker(steps.serve, malloc, args.threads, which=which, **common)
+        which: Worker(
+            steps.serve,
+            malloc,
+            args.threads,
+            which=which,
+            onednn=args.onednn in (which, 'both'),
+            **common,
+        )
         for which in ('baseline', 'ours')
     }
     losses = {name: worker.ask('loss') for name, worker in workers.items()}

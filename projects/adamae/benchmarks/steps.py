@@ -16,7 +16,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from .. import flops
+from .. import cpu, flops
 from ..hooks.compile_hook import compile_model
 from ..recognizer import MAERecognizer
 from .plain import PlainMAE
@@ -56,8 +56,11 @@ def serve(connection: Connection, **kwargs: Any) -> None:
 
     Args:
         connection (Connection): of a ``Worker``.
-        **kwargs: arguments of :func:`make_step`.
+        **kwargs: arguments of :func:`make_step`, and ``onednn`` (bool): whether to
+            multiply as :class:`projects.adamae.hooks.OneDNNHook` does.
     """
+    if kwargs.pop('onednn', False):
+        cpu.use_onednn()
     device = find_device(kwargs.pop('device', None))
     dtype = getattr(torch, kwargs['dtype'])
     step = make_step(device=device, **kwargs)

@@ -5,6 +5,7 @@ from .compile_hook import CompileHook
 from .deferred_info_hook import DeferredInfoHook
 from .finite_check_hook import FiniteCheckHook
 from .knn_hook import KnnHook
+from .onednn_hook import OneDNNHook
 from .random_state_hook import RandomStateHook
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     'DeferredInfoHook',
     'FiniteCheckHook',
     'KnnHook',
+    'OneDNNHook',
     'RandomStateHook',
 ]

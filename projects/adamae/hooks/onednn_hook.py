@@ -1,0 +1,27 @@
+"""Faster matrix products while a run is on a CPU."""
+
+from mmaction.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from .. import cpu
+
+
+@HOOKS.register_module()
+class OneDNNHook(Hook):
+    """Multiply float32 matrices with oneDNN during a run, where that is faster.
+
+    Nothing happens with an accelerator, or on a CPU that MKL serves well. Results
+    differ by rounding. See :func:`projects.adamae.cpu.use_onednn`.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Switch, before anything is computed or compiled."""
+        self._switched = not cpu.uses_onednn() and cpu.use_onednn()
+        if self._switched:
+            runner.logger.info('Matrix products on this CPU: oneDNN instead of MKL')
+
+    def after_run(self, runner: Runner) -> None:
+        """Leave the process as it was."""
+        if self._switched:
+            cpu.stop_onednn()
