@@ -42,12 +42,17 @@ def test_other_cpus_stay_as_they_are(monkeypatch):
 
 def test_what_the_user_has_set_stays(monkeypatch):
     monkeypatch.setattr(cpu, '_is_worth_it', lambda: True)
-    torch.set_float32_matmul_precision('medium')
-    try:
-        assert not cpu.use_onednn()
-        assert torch.get_float32_matmul_precision() == 'medium'
-    finally:
-        torch.set_float32_matmul_precision(DEFAULT)
+    products = torch.backends.mkldnn.matmul
+    for change in (
+        lambda: torch.set_float32_matmul_precision('medium'),
+        lambda: setattr(products, 'fp32_precision', 'bf16'),  # the newer way
+    ):
+        try:
+            change()
+            assert not cpu.use_onednn()
+            assert products.fp32_precision == 'bf16'
+        finally:
+            torch.set_float32_matmul_precision(DEFAULT)
 
 
 def test_rounded_operands_are_noticed(monkeypatch):

@@ -16,7 +16,6 @@ import platform
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.device import get_device
@@ -36,11 +35,7 @@ def use_onednn() -> bool:
         bool: whether oneDNN is in use.
     """
     global _in_use
-    # PyTorch has two ways to set a precision, and only this one can always be asked.
-    mkldnn: Any = torch.backends.mkldnn
-    is_unset = mkldnn.matmul.fp32_precision in ('none', 'ieee')
-    if not _in_use and is_unset and _is_worth_it():
-        # The older way: torch.compile asks for it, which must then be the one in use.
+    if not _in_use and _is_worth_it() and _is_unset():
         torch.set_float32_matmul_precision('medium')
         _in_use = True
         if _rounds_operands(torch.matmul):
@@ -70,6 +65,13 @@ def _is_worth_it() -> bool:
         and torch.backends.cpu.get_cpu_capability() == 'AVX512'
         and _is_amd()
     )
+
+
+def _is_unset() -> bool:
+    try:
+        return torch.get_float32_matmul_precision() == 'highest'
+    except RuntimeError:  # set by PyTorch's newer way, which the older cannot express
+        return False
 
 
 def _is_amd() -> bool:
