@@ -118,7 +118,9 @@ def warned(monkeypatch) -> list[str]:
     """What was warned of."""
     messages = []
     monkeypatch.setattr(
-        launch, 'print_log', lambda message, **kwargs: messages.append(message)
+        launch.processes,
+        'print_log',
+        lambda message, **kwargs: messages.append(message),
     )
     return messages
 
@@ -270,6 +272,26 @@ def test_auto_scale_lr_needs_a_base_batch_size():
         launch.apply_train_arguments(Config(), train_arguments(auto_scale_lr=True))
 
 
+@pytest.mark.parametrize(
+    'switch, told',
+    [
+        (dict(disable=True, mode='fastest'), 'mode'),
+        (dict(backend='nonsense'), 'backend'),
+        (dict(colour=1), 'colour'),
+        (dict(dynamic='yes'), 'bool'),
+    ],
+)
+def test_arguments_of_compile_are_checked(switch, told):
+    with pytest.raises(ValueError, match=f'compile: expected .* got .*: .*{told}'):
+        launch.check_compile(Config(dict(compile=switch)))
+
+
+@pytest.mark.parametrize('switch', [False, True, dict(disable=True), dict(mode='lite')])
+def test_compile_as_it_should_be(switch):
+    launch.check_compile(Config(dict(compile=switch)))
+    launch.check_compile(Config())
+
+
 def test_a_schedule_longer_than_the_run_is_told():
     schedule = [dict(type='LinearLR', end=40), dict(type='CosineAnnealingLR', begin=40)]
     cfg = Config(dict(train_cfg=dict(max_epochs=41), param_scheduler=schedule))
@@ -291,7 +313,7 @@ def test_amp_changes_the_optimizer_wrapper():
 
 @pytest.mark.parametrize('accelerator', [False, True])
 def test_amp_is_left_out_only_without_an_accelerator(monkeypatch, warned, accelerator):
-    monkeypatch.setattr(launch, 'has_accelerator', lambda: accelerator)
+    monkeypatch.setattr(launch.processes, 'has_accelerator', lambda: accelerator)
     amp = dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='bfloat16', x=1)
     cfg = Config(dict(optim_wrapper=amp))
     launch.drop_amp_without_accelerator(cfg)
@@ -720,7 +742,7 @@ def test_slurm_script_asks_for_processes(slurm):
 
 
 def test_processes_of_slurm_are_connected(slurm, monkeypatch):
-    monkeypatch.setattr(launch, 'has_accelerator', lambda: False)
+    monkeypatch.setattr(launch.processes, 'has_accelerator', lambda: False)
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('SLURM_PROCID', '0')
@@ -753,7 +775,7 @@ def test_processes_of_slurm_are_connected(slurm, monkeypatch):
 
 
 def test_accelerators_are_left_to_mmengine(monkeypatch):
-    monkeypatch.setattr(launch, 'has_accelerator', lambda: True)
+    monkeypatch.setattr(launch.processes, 'has_accelerator', lambda: True)
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
         monkeypatch.setenv(name, '0')
     cfg = Config(dict(launcher='pytorch'))

@@ -141,6 +141,11 @@ def test_sizes_that_contradict_the_backbone(part, name, value):
         build(**{part: {**types.get(part, {}), name: value}})
 
 
+def test_part_without_a_type():
+    with pytest.raises(ValueError, match=r"expected a type .* got {'keep': 0.5}"):
+        build(subset=dict(keep=0.5))
+
+
 def test_option_left_from_another_strategy():
     with pytest.raises(ValueError, match="TubeSamplerHead: .* 'num_heads'; .*_delete_"):
         build(dict(SAMPLERS[0], type='TubeSamplerHead'))

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from projects.adamae.launch import KEEP_FREED_MEMORY  # noqa: E402
+from projects.adamae.cpu import KEEP_FREED_MEMORY  # noqa: E402
 from projects.adamae.study import newest_metrics  # noqa: E402
 
 PRETRAIN = 'configs/demo/motion_pretrain.py'

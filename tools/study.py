@@ -29,7 +29,7 @@ from mmengine.config import Config
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from projects.adamae.launch import KEEP_FREED_MEMORY  # noqa: E402
+from projects.adamae.cpu import KEEP_FREED_MEMORY  # noqa: E402
 from projects.adamae.study import SCRATCH, newest_metrics, plot, table  # noqa: E402
 
 DEMO = ROOT / 'configs/demo'

@@ -19,9 +19,14 @@ def build_part(cfg: ConfigType, **sizes: Any) -> Any:
         nn.Module: the part.
 
     Raises:
-        ValueError: if the config has one of the sizes, which could only contradict,
-            or an option that the part does not know.
+        ValueError: if the config has no type, one of the sizes, which could only
+            contradict, or an option that the part does not know.
     """
+    if 'type' not in cfg:
+        raise ValueError(
+            f'expected a type in a part of the model, got {dict(cfg)}; options alone '
+            'change a part only where the base config has one'
+        )
     for name in sizes.keys() & cfg.keys():
         raise ValueError(
             f'{name}: expected {sizes[name]}, as follows from the rest of the model, '

@@ -1,4 +1,4 @@
-"""Matrix products on a CPU that PyTorch's default library serves badly.
+"""Settings that make training on a CPU faster, and leave results as they are.
 
 PyTorch's x86 packages multiply float32 matrices with Intel's MKL, which leaves half of
 the vector width of AMD's AVX-512 CPUs unused. oneDNN, in the same packages, uses all of
@@ -7,7 +7,7 @@ rounded to bfloat16; without AMX, Intel's matrix units, oneDNN cannot make use o
 and multiplies in float32.
 
 Source: docs/benchmarks.md, "A training step on the CPU"; PyTorch,
-``torch.set_float32_matmul_precision``.
+``torch.set_float32_matmul_precision``; glibc, ``mallopt(3)``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ import torch
 from mmengine.device import get_device
 from torch import Tensor
 
+# glibc hands large buffers back and pages them in again at every step, which on a CPU
+# takes as long as the arithmetic of a small model. Read when a process starts.
+KEEP_FREED_MEMORY = {
+    'MALLOC_MMAP_MAX_': '0',
+    'MALLOC_TRIM_THRESHOLD_': str(1 << 36),
+}
 _CPUINFO = Path('/proc/cpuinfo')
 _in_use = False
 

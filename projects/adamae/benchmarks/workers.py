@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..launch import KEEP_FREED_MEMORY
+from ..cpu import KEEP_FREED_MEMORY
 
 MALLOC = {'tuned': KEEP_FREED_MEMORY, 'default': {}}
 

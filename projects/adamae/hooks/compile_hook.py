@@ -29,10 +29,7 @@ class CompileHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Take the switch over before MMEngine looks at it."""
-        switch = runner.cfg.get('compile', False)
-        options = dict(disable=not switch) if isinstance(switch, bool) else {**switch}
-        is_off = options.pop('disable', False) and not options
-        self._options = None if is_off else options
+        self._options = compile_options(runner.cfg.get('compile', False))
         runner.cfg.compile = False
 
     def before_train(self, runner: Runner) -> None:
@@ -42,6 +39,19 @@ class CompileHook(Hook):
             compile_model(
                 model.module if is_model_wrapper(model) else model, **self._options
             )
+
+
+def compile_options(switch: bool | dict[str, Any]) -> dict[str, Any] | None:
+    """Read the switch.
+
+    Args:
+        switch (bool | dict): ``compile`` of a config.
+
+    Returns:
+        dict | None: arguments of ``torch.compile``; None for off.
+    """
+    options = dict(disable=not switch) if isinstance(switch, bool) else {**switch}
+    return None if options.pop('disable', False) and not options else options
 
 
 def compile_model(model: nn.Module, **options: Any) -> None:

@@ -1,0 +1,87 @@
+"""What the tools share of their command lines."""
+
+import sys
+from argparse import ArgumentError, ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.config import DictAction
+
+from .processes import LAUNCHER_VARIABLES, rank_and_local_rank
+
+
+class CfgOptions(DictAction):
+    """MMEngine's ``key=value`` parser, with an error instead of a traceback."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Parse ``values`` into a dict.
+
+        Raises:
+            ArgumentError: if one is not of the form ``key=value``.
+        """
+        for value in values:
+            if '=' not in value:
+                raise ArgumentError(self, f'expected KEY=VALUE, got {value!r}')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_cfg_options(parser: ArgumentParser) -> None:
+    """Add ``--cfg-options``, and what else :func:`load_config` reads, unset."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        default={},
+        metavar='KEY=VALUE',
+        help='override settings of the config, for example '
+        'train_dataloader.batch_size=8 model.backbone.depth=6',
+    )
+    parser.set_defaults(work_dir=None, launcher='none')
+
+
+def add_reading_arguments(parser: ArgumentParser) -> None:
+    """Add what tools take that encode videos, for :func:`load_reading_config`."""
+    parser.add_argument('config', help='path of the config of the model')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        '--data',
+        metavar='CONFIG',
+        help='take the data sets of this config (default: the first one)',
+    )
+    add_cfg_options(parser)
+
+
+def add_common_arguments(parser: ArgumentParser) -> None:
+    """Add what every tool over a config takes, named as in MMAction2."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    add_cfg_options(parser)
+    parser.add_argument(
+        '--launcher',
+        choices=['none', *LAUNCHER_VARIABLES],
+        default='none',
+        help='what starts the processes; set by dist_*.sh and slurm_*.sh',
+    )
+
+
+@contextmanager
+def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors of the given kinds into one line and exit code 2.
+
+    Only the first process on each machine of a distributed run prints it.
+
+    Args:
+        *kinds (type[Exception]): what to catch.
+    """
+    try:
+        yield
+    except kinds as error:
+        if rank_and_local_rank()[1] == 0:
+            print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,216 @@
+"""A config, and what a command line changes in it."""
+
+import inspect
+import os
+from argparse import Namespace
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
+
+from .. import features
+from .files import require_checkpoint, require_file
+from .processes import warn
+
+# What a config must have to train.
+TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+# What of a config is read once it is complete: by a runner's constructor, by name.
+_READ_KEYS = {
+    *inspect.signature(Runner.__init__).parameters,
+    *inspect.signature(FlexibleRunner.__init__).parameters,
+    'activation_checkpointing',
+    'compile',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'resource_limit',
+    'runner_type',
+    'sync_bn',
+}
+
+
+def load_config(args: Namespace) -> Config:
+    """Read the config and apply what both tools take from the command line.
+
+    Args:
+        args (Namespace): has ``config``, ``cfg_options``, ``work_dir`` and
+            ``launcher``.
+
+    Returns:
+        Config: with ``work_dir`` and ``launcher`` set.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+        ValueError: if an option does not fit the config's structure.
+    """
+    require_file('config', args.config)
+    cfg = Config.fromfile(args.config)
+    for key in args.cfg_options:
+        _warn_if_idle(cfg, key)
+    try:
+        cfg.merge_from_dict(args.cfg_options)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'--cfg-options: {error.args[0]}') from error
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+    cfg.launcher = args.launcher
+    return cfg
+
+
+def load_reading_config(args: Namespace) -> Config:
+    """Read the config of a model, with the data sets that are to be encoded.
+
+    Args:
+        args (Namespace): of a tool with :func:`add_reading_arguments`.
+
+    Returns:
+        Config: has a model, and the data sets of ``args.data`` if there is one.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+        ValueError: if the first has no model, or an option does not fit.
+    """
+    cfg = load_config(args)
+    require_keys(cfg, args.config, ('model',))
+    if args.data:
+        other = load_config(Namespace(**{**vars(args), 'config': args.data}))
+        features.take_data_of(cfg, other)
+    return cfg
+
+
+def require_keys(cfg: Config, config: str, keys: Sequence[str]) -> None:
+    """Refuse a config that is only a part of one.
+
+    Args:
+        cfg (Config): the config.
+        config (str): where it comes from.
+        keys (Sequence[str]): what it must have.
+
+    Raises:
+        ValueError: if one is missing.
+    """
+    missing = [key for key in keys if cfg.get(key) is None]
+    if missing:
+        raise ValueError(
+            f'{config}: expected {", ".join(keys)} in the config, got no '
+            f'{", ".join(missing)}; take one that has them, such as those in configs/ '
+            'itself'
+        )
+
+
+def apply_train_arguments(cfg: Config, args: Namespace) -> None:
+    """Apply the arguments of ``tools/train.py`` to a config, in place.
+
+    Args:
+        cfg (Config): of a training run.
+        args (Namespace): has ``resume`` (None, 'auto' or a path), ``amp``,
+            ``no_validate``, ``auto_scale_lr``, ``seed``, ``diff_rank_seed`` and
+            ``deterministic``.
+
+    Raises:
+        FileNotFoundError: if the checkpoint to resume from does not exist.
+        ValueError: if ``amp`` meets an optimizer wrapper other than MMEngine's
+            two, or ``auto_scale_lr`` a config without ``auto_scale_lr``.
+    """
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+
+    if args.amp:
+        wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ValueError(
+                '--amp: expected optim_wrapper.type OptimWrapper or '
+                f'AmpOptimWrapper, got {wrapper}; drop --amp'
+            )
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+
+    if args.resume == 'auto':
+        # Without a checkpoint to resume, `load_from` stays what the run starts with.
+        latest = find_latest_checkpoint(cfg.work_dir)
+        cfg.resume = latest is not None
+        if latest is not None:
+            cfg.load_from = latest
+        else:
+            warn(f'--resume: no checkpoint in {cfg.work_dir}, starting from the start')
+    elif args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = args.resume
+    if cfg.get('load_from'):
+        require_checkpoint(cfg.load_from)
+
+    if args.auto_scale_lr:
+        if not cfg.get('auto_scale_lr'):
+            raise ValueError(
+                '--auto-scale-lr: expected auto_scale_lr=dict(base_batch_size=...) '
+                'in the config, got none; add it or drop --auto-scale-lr'
+            )
+        cfg.auto_scale_lr.enable = True
+        # MMEngine counts what a forward pass takes, not what an update does.
+        passes = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+        if passes > 1:
+            cfg.auto_scale_lr.base_batch_size /= passes
+
+    # MMEngine wants a seed key wherever there is a randomness.
+    randomness = {'seed': None, **(cfg.get('randomness') or {})}
+    if args.seed is not None:
+        randomness['seed'] = args.seed
+    if args.diff_rank_seed:
+        randomness['diff_rank_seed'] = True
+    if args.deterministic:
+        randomness['deterministic'] = True
+    cfg.randomness = randomness
+
+
+def apply_test_arguments(cfg: Config, args: Namespace) -> None:
+    """Apply the arguments of ``tools/test.py`` to a config, in place.
+
+    Args:
+        cfg (Config): of a model with a test set.
+        args (Namespace): has ``checkpoint`` and ``dump`` (None or a path).
+
+    Raises:
+        FileNotFoundError: if the checkpoint does not exist.
+        ValueError: if the config has no test set, or ``dump`` does not name a
+            pickle file.
+    """
+    keys = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
+    require_keys(cfg, args.config, keys)
+    require_checkpoint(args.checkpoint)
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    if args.dump is not None:
+        if not args.dump.endswith(('.pkl', '.pickle')):
+            raise ValueError(f'--dump: expected a .pkl file, got {args.dump}')
+        evaluators = cfg.test_evaluator
+        if not isinstance(evaluators, Sequence):
+            evaluators = [evaluators]
+        dump = dict(type='DumpResults', out_file_path=args.dump)
+        cfg.test_evaluator = [*evaluators, dump]
+
+
+def _warn_if_idle(cfg: Config, key: str) -> None:
+    """Warn of an option that may change nothing."""
+    node: Any = cfg.to_dict()
+    for part in key.split('.'):
+        if isinstance(node, list) and part.isdigit():
+            if int(part) >= len(node):
+                return  # MMEngine has an error for this.
+            node = node[int(part)]
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
+        else:
+            known = [str(name) for name in node] if isinstance(node, dict) else []
+            near = get_close_matches(part, known, n=1)
+            hint = f'; did you mean {near[0]!r}?' if near else ''
+            warn(f'--cfg-options: {key} is not in the config, adding it{hint}')
+            return
+    if key.split('.')[0] not in _READ_KEYS:
+        warn(
+            f'--cfg-options: {key} is used only inside the config file, no effect '
+            'here; change what it sets, or write a config'
+        )

@@ -1,0 +1,130 @@
+"""How the processes of a run are connected, and what they have to compute with."""
+
+import os
+import subprocess
+from datetime import timedelta
+from logging import WARNING
+
+import torch.distributed
+from mmengine.config import Config
+from mmengine.device import (
+    is_cuda_available,
+    is_mlu_available,
+    is_musa_available,
+    is_npu_available,
+)
+from mmengine.logging import print_log
+
+# Where each launcher says: this process, how many there are, this one's place
+# on its machine.
+LAUNCHER_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': (
+        'OMPI_COMM_WORLD_RANK',
+        'OMPI_COMM_WORLD_SIZE',
+        'OMPI_COMM_WORLD_LOCAL_RANK',
+    ),
+}
+
+
+def connect_processes(cfg: Config) -> None:
+    """Connect the processes of a run where MMEngine cannot, in place.
+
+    MMEngine's launcher sets a CUDA device and NCCL unconditionally. On a machine
+    without an accelerator the processes are connected with gloo, before the
+    runner would do it. Otherwise this leaves everything to the runner.
+
+    Args:
+        cfg (Config): the config of the run, with ``launcher`` set.
+
+    Raises:
+        ValueError: if the launcher's variables are not in the environment.
+    """
+    if cfg.launcher == 'none':
+        return
+    missing = set(LAUNCHER_VARIABLES[cfg.launcher]) - set(os.environ)
+    if missing:
+        raise ValueError(
+            f'--launcher {cfg.launcher}: expected {", ".join(sorted(missing))} in '
+            'the environment, got none; start with tools/dist_*.sh or slurm_*.sh'
+        )
+    if has_accelerator():
+        return
+    _init_gloo(cfg.launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    # As MMEngine wraps the model on a GPU, but for the device.
+    cfg.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **(cfg.get('model_wrapper_cfg') or {}),
+        'device_ids': None,
+    }
+
+
+def drop_amp_without_accelerator(cfg: Config) -> None:
+    """Train in full precision where ``AmpOptimWrapper`` refuses to, in place.
+
+    Args:
+        cfg (Config): of a training run; with an accelerator it stays as it is.
+    """
+    wrapper = cfg.optim_wrapper
+    if has_accelerator() or wrapper.get('type') != 'AmpOptimWrapper':
+        return
+    warn(
+        'AmpOptimWrapper needs an accelerator and this machine has none: '
+        'training in full precision with OptimWrapper instead'
+    )
+    wrapper.type = 'OptimWrapper'
+    for key in ('loss_scale', 'dtype', 'use_fsdp'):
+        wrapper.pop(key, None)
+
+
+def has_accelerator() -> bool:
+    """Whether there is what MMEngine's launcher and ``AmpOptimWrapper`` need."""
+    return (
+        is_cuda_available()
+        or is_npu_available()
+        or is_mlu_available()
+        or is_musa_available()
+    )
+
+
+def rank_and_local_rank() -> tuple[int, int]:
+    """This process's place in the run and on its machine, also before they connect."""
+    for rank, _, local_rank in LAUNCHER_VARIABLES.values():
+        if rank in os.environ:
+            return int(os.environ[rank]), int(os.environ.get(local_rank, 0))
+    return 0, 0
+
+
+def warn(message: str) -> None:
+    """Log a warning, once for all processes of a run."""
+    if rank_and_local_rank()[0] == 0:
+        print_log(message, logger='current', level=WARNING)
+
+
+def _init_gloo(launcher: str, dist_cfg: dict) -> None:
+    """Connect the processes of a run over the network, without a GPU.
+
+    Args:
+        launcher (str): a key of ``LAUNCHER_VARIABLES``.
+        dist_cfg (dict): of the config; its ``timeout`` (seconds) is used.
+    """
+    for name, source in zip(
+        LAUNCHER_VARIABLES['pytorch'], LAUNCHER_VARIABLES[launcher], strict=True
+    ):
+        os.environ[name] = os.environ[source]
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
+        hosts = subprocess.run(
+            ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        os.environ['MASTER_ADDR'] = hosts.stdout.split()[0]
+    timeout = dist_cfg.get('timeout')
+    torch.distributed.init_process_group(
+        'gloo', timeout=timedelta(seconds=timeout) if timeout else None
+    )
