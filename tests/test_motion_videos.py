@@ -156,6 +156,19 @@ def test_decord_still_fails_at_some_widths(size):
         reader.get_batch([0])
 
 
+def test_bytes_do_not_depend_on_what_was_in_memory():
+    frames = [motion_videos.render_video(TINY, 'train', i)[0] for i in (2, 4)]
+    rng = np.random.default_rng(0)
+    files = [set(), set()]
+    for _ in range(150):
+        # Freed at once, and handed to the encoder with what is in it.
+        for size in rng.integers(1, 200_000, 60):
+            np.full(size, rng.integers(256), np.uint8)
+        for clip, found in zip(frames, files, strict=True):
+            found.add(encode_video(clip, 16))
+    assert [len(found) for found in files] == [1, 1]
+
+
 def test_second_run_reuses_and_other_parameters_are_refused(tmp_path):
     make_dataset(tmp_path, TINY)
     before = contents(tmp_path)
