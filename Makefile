@@ -30,10 +30,10 @@ $(stamp): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	@touch $@
 
 test: env
-	$(python) -m pytest
+	$(python) -m pytest -n auto --maxprocesses 4
 
 slow: env
-	$(python) -m pytest --runslow
+	$(python) -m pytest -n auto --maxprocesses 4 --runslow
 
 demo: env
 	$(python) tools/demo.py

@@ -1,5 +1,7 @@
 """Shared fixtures: tiny models and tiny videos."""
 
+import socket
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ def _fresh_start():
     torch.manual_seed(0)
     np.random.seed(0)
     yield
-    cpu.stop_onednn()  # which a tool's main leaves to the end of its process
+    cpu.stop_onednn()
 
 
 @pytest.fixture
@@ -41,6 +43,13 @@ def onednn(monkeypatch):
     monkeypatch.setattr(cpu, '_is_worth_it', lambda: True)
     if not cpu.use_onednn():
         pytest.skip('products on this CPU would have rounded operands')
+
+
+def free_port():
+    """A port for the processes of a run, as a string."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
 
 
 def tiny_model_cfg(sampler=None, **parts):

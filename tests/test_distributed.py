@@ -1,22 +1,22 @@
 """Two real processes (gloo) against one."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
+from conftest import free_port
 from torch.testing import assert_close
 
 WORKER = Path(__file__).parent / 'distributed_worker.py'
 
 
-def run(world_size, out, port):
+def run(world_size, out):
     """Start the worker on every rank; returns what each rank saved."""
     env = dict(os.environ, OMP_NUM_THREADS='1', MASTER_ADDR='127.0.0.1')
     env['PYTHONPATH'] = str(WORKER.parents[1])
-    env.update(MASTER_PORT=str(port), WORLD_SIZE=str(world_size))
+    env.update(MASTER_PORT=free_port(), WORLD_SIZE=str(world_size))
     processes = [
         subprocess.Popen(
             [sys.executable, '-W', 'ignore', str(WORKER), str(out)],
@@ -29,11 +29,8 @@ def run(world_size, out, port):
 
 
 def test_two_processes_give_the_gradients_of_one(tmp_path):
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    (one,) = run(1, tmp_path, port)
-    first, second = run(2, tmp_path, port)
+    (one,) = run(1, tmp_path)
+    first, second = run(2, tmp_path)
     assert one['gradients'].keys() == first['gradients'].keys()
     for name, gradient in one['gradients'].items():
         # The worker has float64: what is left is the order of the sums.

@@ -3,7 +3,6 @@
 import pickle
 import re
 import runpy
-import socket
 import subprocess
 import sys
 from functools import partial
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import write_videos
+from conftest import free_port, write_videos
 from mmaction.registry import DATASETS, MODELS, PARAM_SCHEDULERS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
@@ -488,12 +487,6 @@ def test_processes_share_the_videos(world_size, tmp_path):
     assert torch.load(out) == list(range(7))
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
 @pytest.mark.parametrize('world_size', [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_result_does_not_depend_on_processes(toy, tested, world_size, tmp_path):
     toy = toy.copy()
@@ -510,9 +503,7 @@ def test_result_does_not_depend_on_processes(toy, tested, world_size, tmp_path):
         '--cfg-options',
         *(f'{key}={value}' for key, value in toy.items()),
     ]
-    environment = dict(
-        PYTHON=sys.executable, OMP_NUM_THREADS='1', PORT=str(free_port())
-    )
+    environment = dict(PYTHON=sys.executable, OMP_NUM_THREADS='1', PORT=free_port())
     result = subprocess.run(
         ['env', *(f'{k}={v}' for k, v in environment.items()), *map(str, command)],
         capture_output=True,

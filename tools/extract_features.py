@@ -42,13 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     out = Path(args.out)
-    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+    with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         if out.suffix not in ('.npy', '.safetensors'):
             raise ValueError(f'OUT: expected a .npy or .safetensors file, got {out}')
         cfg = launch.load_reading_config(args)
         split = args.split or features.reading_split(cfg)
         launch.check_data(cfg, (split,))
-        cpu.use_onednn()
         model = features.load_model(cfg, args.checkpoint).to(get_device())
         dataset = features.build_dataset(cfg, split, model.backbone)
         loading = features.loading(cfg)

@@ -37,7 +37,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
-    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+    with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         cfg = launch.load_reading_config(args)
         splits = ('train', args.split or features.reading_split(cfg))
         if splits[0] == splits[1]:
@@ -46,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 'classify, got none; take the data of another config with --data'
             )
         launch.check_data(cfg, splits)
-        cpu.use_onednn()
         model = features.load_model(cfg, args.checkpoint).to(get_device())
         loading = features.loading(cfg)
         datasets = [features.build_dataset(cfg, s, model.backbone) for s in splits]

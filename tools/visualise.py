@@ -45,9 +45,8 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
-    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+    with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         cfg = launch.load_config(args)
-        cpu.use_onednn()
         model = visualisation.load_model(cfg, args.checkpoint).to(get_device())
         set_random_seed(args.seed)
         if args.video:

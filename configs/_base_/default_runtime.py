@@ -9,7 +9,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=20, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
-    onednn=dict(type='OneDNNHook'),  # AMD CPUs only; None leaves MKL in charge
+    onednn=dict(type='OneDNNHook', enabled=True),  # on AMD CPUs from Zen 5 on
 )
 custom_hooks = [
     dict(type='CheckpointCheckHook'),

@@ -1,10 +1,10 @@
-"""Settings that make training on a CPU faster, and leave results as they are.
+"""Settings that make a CPU faster and change results by no more than rounding.
 
-PyTorch's x86 packages multiply float32 matrices with Intel's MKL, which leaves half of
-the vector width of AMD's AVX-512 CPUs unused. oneDNN, in the same packages, uses all of
-it. PyTorch hands float32 products to oneDNN where it was told that operands may be
-rounded to bfloat16; without AMX, Intel's matrix units, oneDNN cannot make use of that
-and multiplies in float32.
+PyTorch's x86 packages multiply float32 matrices with Intel's MKL, which reaches half of
+the rate of oneDNN, in the same packages, on AMD's Zen 5: it does not use all of the
+vector width there. (Earlier ones have units half as wide.) PyTorch hands float32
+products to oneDNN where it was told that operands may be rounded to bfloat16; without
+AMX, Intel's matrix units, oneDNN cannot make use of that and multiplies in float32.
 
 Source: docs/benchmarks.md, "A training step on the CPU"; PyTorch,
 ``torch.set_float32_matmul_precision``; glibc, ``mallopt(3)``.
@@ -13,7 +13,9 @@ Source: docs/benchmarks.md, "A training step on the CPU"; PyTorch,
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -28,38 +30,56 @@ KEEP_FREED_MEMORY = {
     'MALLOC_TRIM_THRESHOLD_': str(1 << 36),
 }
 _CPUINFO = Path('/proc/cpuinfo')
+_ZEN5 = 26  # the family of AMD's CPUs with vector units 512 bits wide
 _in_use = False
 
 
 def use_onednn() -> bool:
     """Multiply with oneDNN from now on, where that is faster and float32 all the same.
 
-    That is: no accelerator, an AMD CPU with AVX-512, a PyTorch with MKL and oneDNN, a
-    precision of products that nobody has set, and trial products that are float32.
+    That is: no accelerator, an AMD CPU from Zen 5 on with AVX-512, a PyTorch with MKL
+    and oneDNN, PyTorch's precision of float32 products at its strictest, and trial
+    products that are float32.
 
     Returns:
         bool: whether oneDNN is in use.
     """
     global _in_use
-    if not _in_use and _is_worth_it() and _is_unset():
+    if not _in_use and _is_worth_it() and _precision() == 'highest':
         torch.set_float32_matmul_precision('medium')
-        _in_use = True
         if _rounds_operands(torch.matmul):
-            stop_onednn()
+            torch.set_float32_matmul_precision('highest')
+        else:
+            _in_use = True
     return _in_use
 
 
 def stop_onednn() -> None:
-    """Take :func:`use_onednn` back."""
+    """Take :func:`use_onednn` back; a precision that was set since then stays."""
     global _in_use
-    if _in_use:
+    if _in_use and _precision() == 'medium':
         torch.set_float32_matmul_precision('highest')
-        _in_use = False
+    _in_use = False
 
 
 def uses_onednn() -> bool:
     """Whether :func:`use_onednn` has taken effect."""
     return _in_use
+
+
+@contextmanager
+def onednn(enabled: bool = True) -> Iterator[None]:
+    """Multiply as :func:`use_onednn` does, or as PyTorch does, within a block.
+
+    Args:
+        enabled (bool): which of the two. Defaults to True.
+    """
+    before = _in_use
+    (use_onednn if enabled else stop_onednn)()
+    try:
+        yield
+    finally:
+        (use_onednn if before else stop_onednn)()
 
 
 @cache
@@ -69,21 +89,25 @@ def _is_worth_it() -> bool:
         and torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
         and torch.backends.cpu.get_cpu_capability() == 'AVX512'
-        and _is_amd()
+        and _is_zen5()
     )
 
 
-def _is_unset() -> bool:
+def _precision() -> str | None:
+    """PyTorch's precision of float32 products; None if its older way cannot say it."""
     try:
-        return torch.get_float32_matmul_precision() == 'highest'
-    except RuntimeError:  # set by PyTorch's newer way, which the older cannot express
-        return False
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
 
 
-def _is_amd() -> bool:
-    """Whether the CPU is AMD's; Windows says it in ``platform.processor``."""
+def _is_zen5() -> bool:
+    """Whether this is AMD's CPU, of family 26 or later."""
+    # Windows has in `processor` what Linux has in its file.
     linux = _CPUINFO.read_text(encoding='utf-8') if _CPUINFO.is_file() else ''
-    return 'AuthenticAMD' in linux + platform.processor()
+    text = linux or platform.processor()
+    family = re.search(r'family\s*:?\s*(\d+)', text, re.IGNORECASE)
+    return 'AuthenticAMD' in text and family is not None and int(family[1]) >= _ZEN5
 
 
 def _rounds_operands(multiply: Callable[[Tensor, Tensor], Tensor]) -> bool:
@@ -98,9 +122,15 @@ def _rounds_operands(multiply: Callable[[Tensor, Tensor], Tensor]) -> bool:
     """
     shapes: tuple[tuple[int, ...], ...] = ((64, 64), (768, 768), (4, 128, 64))
     for *batch, rows, depth in shapes:
-        a = torch.full((*batch, rows, depth), 1 + 2**-12)
-        for b in (a.mT, a.mT.contiguous()):
-            exact = (a.double() @ b.double()).float()
-            if not torch.allclose(multiply(a, b), exact, rtol=2**-15):
-                return True
+        value = torch.tensor(1 + 2**-12, dtype=torch.float32, device='cpu')
+        left, right = (
+            value.repeat(*batch, rows, depth),
+            value.repeat(*batch, depth, rows),
+        )
+        # Layers multiply by transposed weights, their gradients by transposed inputs.
+        for a in (left, right.mT):
+            for b in (right, left.mT):
+                exact = (a.double() @ b.double()).float()
+                if not torch.allclose(multiply(a, b), exact, rtol=2**-15):
+                    return True
     return False

@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 from . import cpu
 
-# Up to this many tokens the fused kernel saves little memory, and where oneDNN
-# multiplies, it takes up to ten times as long: it makes many small products.
-_SHORT = 512
+# Up to this many tokens the fused kernel saves a quarter of a block's memory at most,
+# and where oneDNN multiplies it takes up to ten times as long: its products are small.
+_SHORT = 256
 
 
 class FusedAttention(Attention):

@@ -10,6 +10,7 @@ from conftest import tiny_model_cfg
 from mmengine.config import Config
 from torch import nn
 
+from projects.adamae import cpu
 from projects.adamae.benchmarks import memory, plain
 from projects.adamae.tokens import normalise_patches, patchify
 
@@ -109,6 +110,13 @@ def test_precision_and_accumulation():
     once = peak(cfg, 1)
     cfg.optim_wrapper.accumulative_counts = 2
     assert peak(cfg, 1).total >= once.total
+
+
+def test_is_that_of_a_gpu_wherever_onednn_multiplies(onednn):
+    with_onednn = peak(tiny_cfg())
+    assert cpu.uses_onednn()
+    cpu.stop_onednn()
+    assert peak(tiny_cfg()) == with_onednn
 
 
 def test_attention_holds_no_square_matrix():

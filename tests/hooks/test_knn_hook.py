@@ -2,14 +2,13 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_model_cfg, write_videos
+from conftest import free_port, tiny_model_cfg, write_videos
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -108,11 +107,8 @@ def train_in_two_processes(cfg, folder):
     for hook in cfg.custom_hooks:
         hook['num_workers'] = 0
     cfg.dump(folder / 'cfg.py')
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = str(s.getsockname()[1])
     env = dict(os.environ, OMP_NUM_THREADS='1', MASTER_ADDR='127.0.0.1')
-    env.update(MASTER_PORT=port, WORLD_SIZE='2')
+    env.update(MASTER_PORT=free_port(), WORLD_SIZE='2')
     command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py']
     command += [folder / 'cfg.py', '--launcher', 'pytorch']
     running = [

@@ -28,6 +28,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_iter
 
+from .. import cpu
 from ..flops import without_weights
 
 # CUDA's allocator hands out multiples of this many bytes.
@@ -281,7 +282,8 @@ def _softmax(name: str, x: Tensor, dim: int = -1, *_: Any, **kwargs: Any) -> Ten
 @contextmanager
 def faked() -> Iterator[FakeTensorMode]:
     """Make every new tensor a fake one, on a CPU that chooses as CUDA does."""
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, _CudaRules():
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with cpu.onednn(False), fake as mode, _CudaRules():
         yield mode
 
 

@@ -162,8 +162,10 @@ def toy_run(cfg: Config, iterations: int) -> dict[str, Any]:
     run.optim_wrapper.type = 'OptimWrapper'
     run.train_cfg.max_epochs = 10_000  # until nobody asks any more
     run.default_hooks.checkpoint.interval = 20_000
-    run.default_hooks.onednn = None  # all sides multiply alike
+    run.default_hooks.onednn.enabled = False  # all sides multiply alike
     run.launcher = 'none'
+    # As a Worker starts its process; MMEngine would warn of another.
+    run.env_cfg = dict(mp_cfg=dict(mp_start_method='spawn'))
     return run.to_dict()
 
 

@@ -41,16 +41,26 @@ class CompileHook(Hook):
             )
 
 
-def compile_options(switch: bool | dict[str, Any]) -> dict[str, Any] | None:
+def compile_options(switch: bool | dict[str, Any] | None) -> dict[str, Any] | None:
     """Read the switch.
 
     Args:
-        switch (bool | dict): ``compile`` of a config.
+        switch (bool | dict, optional): ``compile`` of a config.
 
     Returns:
         dict | None: arguments of ``torch.compile``; None for off.
+
+    Raises:
+        ValueError: if it is something else.
     """
-    options = dict(disable=not switch) if isinstance(switch, bool) else {**switch}
+    if switch is None or isinstance(switch, bool):
+        return {} if switch else None
+    if not isinstance(switch, dict):
+        raise ValueError(
+            'compile: expected True, False or a dict of arguments of torch.compile, '
+            f'such as compile.mode=max-autotune, got {switch!r}'
+        )
+    options = {**switch}
     return None if options.pop('disable', False) and not options else options
 
 

@@ -13,15 +13,20 @@ class OneDNNHook(Hook):
 
     Nothing happens with an accelerator, or on a CPU that MKL serves well. Results
     differ by rounding. See :func:`projects.adamae.cpu.use_onednn`.
+
+    Args:
+        enabled (bool): False leaves all products to MKL. Defaults to True.
     """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
 
     def before_run(self, runner: Runner) -> None:
         """Switch, before anything is computed or compiled."""
-        self._switched = not cpu.uses_onednn() and cpu.use_onednn()
-        if self._switched:
+        cpu.stop_onednn()  # of a run that an error ended
+        if self.enabled and cpu.use_onednn():
             runner.logger.info('Matrix products on this CPU: oneDNN instead of MKL')
 
     def after_run(self, runner: Runner) -> None:
         """Leave the process as it was."""
-        if self._switched:
-            cpu.stop_onednn()
+        cpu.stop_onednn()

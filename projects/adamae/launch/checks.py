@@ -166,7 +166,7 @@ def check_compile(cfg: Config) -> None:
     if options is not None:
         try:
             torch.compile(torch.nn.Identity(), **options)
-        except (RuntimeError, TypeError, AssertionError) as error:
+        except (RuntimeError, TypeError, AttributeError, AssertionError) as error:
             raise ValueError(
                 f'compile: expected arguments of torch.compile, got {options}: {error}'
             ) from error
