@@ -118,6 +118,7 @@ def serve_bare(connection: Connection, cfg: dict[str, Any]) -> None:
     interval = run.default_hooks.logger.interval
     while True:
         connection.recv()
+        messages = []
         start = time.perf_counter()
         for i, batch in enumerate(loader):
             clips = (torch.stack(batch['inputs']).flatten(0, 1) - mean) / std
@@ -128,8 +129,7 @@ def serve_bare(connection: Connection, cfg: dict[str, Any]) -> None:
             optimizer.zero_grad()
             schedule.step()
             if (i + 1) % interval == 0:
-                message = f'{i + 1}: {loss.item():.4f}'
-        assert message
+                messages.append(f'{i + 1}: {loss.item():.4f}')
         connection.send(time.perf_counter() - start)
 
 
