@@ -273,6 +273,23 @@ def test_auto_scale_lr_needs_a_base_batch_size():
 
 
 @pytest.mark.parametrize(
+    'hooks, told',
+    [
+        (dict(custom_hooks=[dict(type='KnnHook')]), r'custom_hooks\.0: KnnHook'),
+        (dict(default_hooks=dict(ema=dict(type='EMAHook'))), r'default_hooks\.ema: E'),
+    ],
+)
+def test_hooks_that_need_whole_weights(hooks, told):
+    cfg = Config(dict(hooks, strategy=dict(type='ShardedStrategy')))
+    with pytest.raises(ValueError, match=told):
+        launch.check_hooks(cfg)
+    cfg.strategy.type = 'DDPStrategy'
+    launch.check_hooks(cfg)
+    cfg.pop('strategy')
+    launch.check_hooks(cfg)
+
+
+@pytest.mark.parametrize(
     'switch, told',
     [
         (dict(disable=True, mode='fastest'), 'mode'),

@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.check_schedule(cfg)
         launch.check_layer_decay(cfg)
         launch.check_compile(cfg)
+        launch.check_hooks(cfg)
         launch.check_views(cfg, ('val',))
         launch.check_data(cfg, ('train', 'val'))
         launch.check_classes(cfg, ('train', 'val'))

@@ -70,6 +70,31 @@ def test_a_config_s_pipeline_is_measured_as_it_is():
     assert list(bench.variants(raw, 4)) == ['MMAction2', 'this config']
 
 
+def test_a_data_set_that_repeats_is_measured_as_it_is(files):
+    own = dict(
+        type='TolerantRepeatAugDataset',
+        num_repeats=3,
+        pipeline=bench.published_pipeline(2),
+    )
+    found = bench.variants(own, 2)
+    assert list(found) == ['MMAction2', 'this config']
+    measured = bench.measure(found, files, rounds=1)
+    assert measured['this config'].clips == 3
+    assert measured['decoding alone'].clips == 3
+    assert list(measured['this config'].parts)[:3] == [
+        'DecordInit',
+        'SampleFrames',
+        'DecordDecode',
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / 'broken.mp4'
+    path.write_bytes(bytes(100))
+    with pytest.raises(ValueError, match=r'broken\.mp4: '):
+        bench.measure(bench.variants(None, 2), [str(path)], rounds=1)
+
+
 def test_the_tool_prints_ratios(files, capsys):
     path = ROOT / 'tools/benchmarks/loading.py'
     spec = importlib.util.spec_from_file_location('loading_tool', path)

@@ -1,6 +1,7 @@
 """The benchmark compares like with like; its figures are not tested."""
 
 import os
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -103,6 +104,25 @@ def test_toy_run_keeps_the_shipped_hooks(monkeypatch):
     assert run['optim_wrapper']['optimizer']['fused']
     length = run['train_dataloader']['batch_size'] * 10
     assert run['train_dataloader']['dataset']['length'] == length
+
+
+@pytest.mark.parametrize(
+    'options, told',
+    [
+        (['--config', 'demo/motion_random_pretrain.py'], r'sampler\.type: .*Random'),
+        (['--config', 'maest_vitb_k400_pretrain.py'], r'backbone\.type: .*Separable'),
+        (['--config', 'adamae_vitb_k400_linear.py'], r'backbone\.type: .*Frozen'),
+        (['--dtype', 'float16', '--device', 'cpu'], 'float16'),
+    ],
+)
+def test_what_cannot_be_compared(options, told, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT / 'configs')
+    monkeypatch.setenv('MOTION_DATA', 'nowhere')
+    tool = str(ROOT / 'tools/benchmarks/train_step.py')
+    monkeypatch.setattr(sys, 'argv', [tool, *options])
+    with pytest.raises(SystemExit):
+        runpy.run_path(tool, run_name='__main__')
+    assert re.search(f'^error: .*{told}', capsys.readouterr().err)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from projects.adamae import launch  # noqa: E402
 from projects.adamae.benchmarks import cost, memory  # noqa: E402
+from projects.adamae.benchmarks.clips import clips_per_video  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -36,7 +37,12 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         help='clips a second that a core loads, as tools/benchmarks/loading.py prints',
     )
     launch.add_cfg_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name in ('videos', 'epochs', 'clips_per_core'):
+        value = getattr(args, name)
+        if value is not None and value <= 0:
+            parser.error(f'--{name.replace("_", "-")}: expected more than 0')
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         flops = cost.step_flops(partial(memory.config_step, cfg, 1))
         peak = memory.predict(partial(memory.config_step, cfg))
         epochs = args.epochs or cfg.train_cfg.max_epochs
-        clips = epochs * args.videos
+        per_video = clips_per_video(cfg.train_dataloader.dataset)
+        clips = epochs * args.videos * per_video
         hours = {
             name: cost.gpu_hours(clips, flops, rate, args.utilisation)
             for name, rate in cost.GPUS.items()
@@ -58,10 +65,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f'counted: {flops / 1e9:.1f} GFLOP a clip, forward and backward')
     print(
         f'predicted: {peak.total / 1e9:.1f} GB a GPU, '
-        f'batch {cfg.train_dataloader.batch_size}'
+        f'batch of {memory.clips_per_step(cfg)} clips'
     )
     print(
-        f'ESTIMATE, {epochs} epochs of {args.videos:,} clips at an assumed '
+        f'ESTIMATE, {epochs} epochs of {args.videos:,} videos x {per_video} clips at '
+        f'an assumed '
         f'{args.utilisation:.0%} of the peak rate:'
     )
     for name, rate in cost.GPUS.items():

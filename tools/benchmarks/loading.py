@@ -21,6 +21,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 import projects.adamae  # noqa: E402, F401  registers the transforms
 from projects.adamae import launch  # noqa: E402
 from projects.adamae.benchmarks import loading  # noqa: E402
+from projects.adamae.benchmarks.clips import innermost  # noqa: E402
 from projects.adamae.datasets.video_folder_dataset import find_videos  # noqa: E402
 
 
@@ -56,7 +57,11 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         help='folder of the generated videos (default: %(default)s)',
     )
     launch.add_cfg_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name in ('count', 'rounds'):
+        if getattr(args, name) < 1:
+            parser.error(f'--{name}: expected at least 1')
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -65,12 +70,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     init_default_scope('mmaction')
-    with launch.errors_in_one_line(FileNotFoundError, ValueError):
-        pipeline = None
+    with launch.errors_in_one_line(OSError, ValueError):
+        own = None
         if args.config:
             cfg = launch.load_config(args)
             launch.require_keys(cfg, args.config, (args.dataloader,))
-            pipeline = cfg[args.dataloader].dataset.pipeline
+            dataset = innermost(cfg[args.dataloader].dataset.to_dict())
+            own = dataset if 'num_repeats' in dataset else dataset['pipeline']
         sets = {}
         if args.videos:
             files = find_videos(args.videos, '--videos')[: args.count]
@@ -79,9 +85,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             for kind in loading.KINDS:
                 files = loading.write_videos(Path(args.cache), kind, args.count)
                 sets[kind.name] = files, kind.frame_interval
-    for name, (files, frame_interval) in sets.items():
-        found = loading.variants(pipeline, frame_interval)
-        print_table(name, loading.measure(found, files, args.rounds))
+        for name, (files, frame_interval) in sets.items():
+            found = loading.variants(own, frame_interval)
+            print_table(name, loading.measure(found, files, args.rounds))
 
 
 def print_table(name: str, measured: dict) -> None:

@@ -78,15 +78,17 @@ def of_config(args: Namespace) -> None:
         if args.with_cp:
             memory.checkpoint_activations(cfg)
         amp = None if args.amp == 'none' else args.amp
-        make = partial(memory.config_step, cfg, args.batch_size, amp)
+        batch = args.batch_size
+        if batch is None:
+            batch = memory.clips_per_step(cfg)
+        make = partial(memory.config_step, cfg, batch, amp)
         peak = memory.predict(make)
-    show(args.config, peak)
+    show(f'{args.config}: {batch} clips', peak)
     if args.measure:
         with launch.errors_in_one_line(RuntimeError):
             real = memory.measure(make)
         print(f'  measured{real / 2**30:>16.2f} GiB: {peak.total / real - 1:+.1%}')
     if args.baseline:
-        batch = args.batch_size or cfg.train_dataloader.batch_size
         base = memory.predict(partial(plain.plain_step, batch, visible=78))
         show('plain modules, ViT-B, 95% masked, float16', base)
         print(f'\nratio: {base.total / peak.total:.2f}')

@@ -76,9 +76,15 @@ def compare_steps(args: Namespace, malloc: str) -> None:
     """Print the comparison under one setting of malloc."""
     cfg = launch.load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
+    steps.check_comparable(cfg.model.to_dict())
     counts = steps.step_flops(cfg.model.to_dict())
     flop = sum(counts.values()) * args.batch_size
     device = steps.find_device(args.device)
+    if args.dtype == 'float16' and device.type == 'cpu':
+        raise ValueError(
+            '--dtype: expected float32 or bfloat16 on a CPU, got float16, which takes '
+            'minutes for a product there'
+        )
     dtype = args.dtype or ('bfloat16' if device.type == 'cuda' else 'float32')
     common = dict(
         cfg=steps.as_dict(cfg),

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import process_time
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import cv2
 import numpy as np
-from mmaction.registry import TRANSFORMS
+from mmaction.registry import DATASETS, TRANSFORMS
 
 from ..video.reader import VideoReader
 
@@ -49,7 +50,9 @@ KINDS = (
 )
 BASELINE = 'MMAction2'
 FLOOR = 'decoding alone'
-#: Loaders that stand for each other.
+# What is measured: a pipeline, or a data set that repeats its own (``num_repeats``).
+Variant: TypeAlias = Sequence[dict] | Mapping[str, Any]
+# Loaders that stand for each other.
 _LOADERS = {'DecordInit': 'PyAVSkipInit', 'DecordDecode': 'PyAVSkipDecode'}
 
 
@@ -187,29 +190,31 @@ def with_repeats(pipeline: Sequence[dict], repeats: int) -> list[dict]:
 
 
 def variants(
-    pipeline: Sequence[dict] | None, frame_interval: int, repeats: int = 4
-) -> dict[str, list[dict]]:
+    own: Variant | None, frame_interval: int, repeats: int = 4
+) -> dict[str, Variant]:
     """Choose what to compare.
 
     Args:
-        pipeline (Sequence[dict] | None): a config's own; None for the published one.
+        own (Sequence[dict] | dict | None): a config's pipeline, or its data set if that
+            repeats its pipeline; None for the published one.
         frame_interval (int): stride of the published pipeline, the baseline.
         repeats (int): samples of a clip, where there are several. Defaults to 4.
 
     Returns:
-        dict[str, list[dict]]: name to pipeline, the baseline first.
+        dict: name to pipeline or data set, the baseline first.
     """
     published = published_pipeline(frame_interval)
     several = f'{repeats} crops a decode'
-    found = {BASELINE: published}
-    if pipeline is None:
+    found: dict[str, Variant] = {BASELINE: published}
+    if own is None:
         found[f'{BASELINE}, {several}'] = with_repeats(published, repeats)
         found['PyAVSkip'] = with_skipping(published)
         found[f'PyAVSkip, {several}'] = with_repeats(with_skipping(published), repeats)
     else:
-        found['this config'] = list(pipeline)
-        if any(t['type'] in _LOADERS for t in pipeline):
-            found['this config, PyAVSkip'] = with_skipping(pipeline)
+        found['this config'] = own
+        # MMAction2's repeating data set insists on decord.
+        if not isinstance(own, Mapping) and any(t['type'] in _LOADERS for t in own):
+            found['this config, PyAVSkip'] = with_skipping(own)
     return found
 
 
@@ -237,7 +242,7 @@ class _Runner:
         self.steps = [(t['type'], TRANSFORMS.build(t)) for t in pipeline]
         self.parts: dict[str, float] = defaultdict(float)
 
-    def __call__(self, filename: str) -> Any:
+    def __call__(self, filename: str) -> list[dict]:
         results: Any = dict(filename=filename, label=0, start_index=0, modality='RGB')
         begin = process_time()
         for name, step in self.steps:
@@ -245,29 +250,65 @@ class _Runner:
             end = process_time()
             self.parts[name] += end - begin
             begin = end
+        return [results]
+
+
+class _Repeating(_Runner):
+    """MMAction2's data set that draws several times from a decode, with clocks."""
+
+    def __init__(self, dataset: Mapping[str, Any]) -> None:
+        self.parts = defaultdict(float)
+        # No list of videos: it is told each of them.
+        unlisted = {**dataset, 'ann_file': '', 'lazy_init': True}
+        self.dataset: Any = DATASETS.build(unlisted)
+        pipeline = self.dataset.pipeline
+        names = [t['type'] for t in dataset['pipeline']]
+        pipeline.transforms = [
+            partial(self._clocked, name, step)
+            for name, step in zip(names, pipeline.transforms, strict=True)
+        ]
+
+    def _clocked(self, name: str, step: Callable, results: dict) -> Any:
+        begin = process_time()
+        results = step(results)
+        self.parts[name] += process_time() - begin
         return results
+
+    def __call__(self, filename: str) -> list[dict]:
+        info = dict(filename=filename, label=0, start_index=0, modality='RGB')
+        self.dataset.get_data_info = lambda index: info
+        return self.dataset.prepare_data(0)
 
 
 class _Floor(_Runner):
     """Decode what a pipeline asks for, and do nothing with it."""
 
-    def __init__(self, pipeline: Sequence[dict]) -> None:
+    def __init__(self, variant: Variant) -> None:
+        repeats, pipeline = (
+            (variant['num_repeats'], variant['pipeline'])
+            if isinstance(variant, Mapping)
+            else (1, variant)
+        )
+        self.repeats = repeats
         names = [t['type'] for t in pipeline]
         sample = pipeline[next(i for i, n in enumerate(names) if 'Sample' in n)]
         self.sample = TRANSFORMS.build(sample)
+        self.clips = repeats * sample.get('num_clips', 1)
         self.parts = defaultdict(float)
 
-    def __call__(self, filename: str) -> None:
+    def __call__(self, filename: str) -> list[dict]:
         begin = process_time()
         reader = VideoReader(filename)
-        wanted = self.sample(dict(total_frames=len(reader), start_index=0))
-        reader.decode(wanted['frame_inds'].ravel().tolist())
+        info = dict(total_frames=len(reader), start_index=0)
+        draws = [self.sample({**info})['frame_inds'] for _ in range(self.repeats)]
+        reader.decode(np.concatenate([draw.ravel() for draw in draws]).tolist())
         reader.close()
         self.parts[FLOOR] += process_time() - begin
+        return []
 
 
 def measure(
-    pipelines: dict[str, list[dict]], files: Sequence[str], rounds: int
+    pipelines: Mapping[str, Variant], files: Sequence[str], rounds: int
 ) -> dict[str, Measurement]:
     """Measure pipelines against each other.
 
@@ -275,7 +316,8 @@ def measure(
     numbers. Time is the process's processor time, threads of a decoder included.
 
     Args:
-        pipelines (dict[str, list[dict]]): name to configs of the transforms.
+        pipelines (dict): name to configs of the transforms, or to the config of a data
+            set that repeats them.
         files (Sequence[str]): the videos.
         rounds (int): how often. One more goes before, unmeasured.
 
@@ -283,10 +325,13 @@ def measure(
         dict[str, Measurement]: of each pipeline, and of :data:`FLOOR`: what the last
         one samples, decoded by :class:`VideoReader` and nothing else.
     """
-    runners = {name: _Runner(pipeline) for name, pipeline in pipelines.items()}
-    runners[FLOOR] = _Floor(list(pipelines.values())[-1])
+    runners: dict[str, _Runner] = {
+        name: _Repeating(variant) if isinstance(variant, Mapping) else _Runner(variant)
+        for name, variant in pipelines.items()
+    }
+    runners[FLOOR] = floor = _Floor(list(pipelines.values())[-1])
     rates: dict[str, list[float]] = defaultdict(list)
-    clips, problems = {FLOOR: 1}, dict.fromkeys(runners)
+    clips, problems = {FLOOR: floor.clips}, dict.fromkeys(runners)
     for round_ in range(rounds + 1):
         times: dict[str, float] = defaultdict(float)
         if round_ == 1:
@@ -297,11 +342,15 @@ def measure(
                 random.seed(round_ * len(files) + number)
                 np.random.seed(round_ * len(files) + number)
                 begin = process_time()
-                packed = runner(file)
+                try:
+                    samples = runner(file)
+                except Exception as error:  # decord raises a class of its own
+                    text = f'{file}: {type(error).__name__}: {error}'
+                    raise ValueError(text) from error
                 times[name] += process_time() - begin
-                if packed is not None:
-                    clips[name] = len(packed['inputs'])
-                    problems[name] = _problem(packed['inputs'])
+                if samples:
+                    clips[name] = sum(len(sample['inputs']) for sample in samples)
+                    problems[name] = _problem(samples[0]['inputs'])
         if round_:
             for name, seconds in times.items():
                 rates[name].append(clips[name] * len(files) / seconds)

@@ -30,6 +30,7 @@ from torch.utils._pytree import tree_iter
 
 from .. import cpu
 from ..flops import without_weights
+from .clips import clips_per_video
 
 # CUDA's allocator hands out multiples of this many bytes.
 BLOCK = 512
@@ -383,8 +384,7 @@ def config_step(
 
     Args:
         cfg (Config): of a recognizer, with ``optim_wrapper``.
-        batch_size (int, optional): videos a step, each with one clip. Defaults to
-            the config's.
+        batch_size (int, optional): clips a step. Defaults to :func:`clips_per_step`.
         amp (str, optional): ``'float16'``, ``'bfloat16'``, None for full precision,
             or ``'config'`` for what the config says. Defaults to ``'config'``.
 
@@ -392,14 +392,16 @@ def config_step(
         TrainingStep: gradients are held over a step if the config accumulates them.
 
     Raises:
-        ValueError: if the size of a clip is unknown.
+        ValueError: if the size of a clip is unknown, or the size of a batch.
     """
     wrapper = cfg.optim_wrapper
     if amp == 'config':
         mixed = wrapper.get('type') == 'AmpOptimWrapper'
         amp = (wrapper.get('dtype') or 'float16') if mixed else None
     if batch_size is None:
-        batch_size = cfg.train_dataloader.batch_size
+        batch_size = clips_per_step(cfg)
+    if batch_size < 1:
+        raise ValueError(f'batch size: expected at least 1 clip, got {batch_size}')
     if is_faking():
         # Constructors may look at values.
         with _disable_current_modes(), without_weights():
@@ -429,6 +431,24 @@ def config_step(
     accumulates = wrapper.get('accumulative_counts', 1) > 1
     dtype = None if amp is None else getattr(torch, amp)
     return TrainingStep(model, optimizer, loss, dtype, accumulates)
+
+
+def clips_per_step(cfg: Config) -> int:
+    """Count the clips of a batch: videos times the clips made of each.
+
+    Args:
+        cfg (Config): with a ``train_dataloader``.
+
+    Returns:
+        int: clips.
+
+    Raises:
+        ValueError: if there is no loader, or no pipeline in it.
+    """
+    loader = cfg.get('train_dataloader')
+    if not loader:
+        raise ValueError('the config has no train_dataloader: give the batch size')
+    return loader.batch_size * clips_per_video(loader.dataset)
 
 
 def checkpoint_activations(cfg: Config) -> None:

@@ -240,6 +240,29 @@ def stock_twin(model: nn.Module, model_cfg: dict[str, Any]) -> nn.Module:
     return twin
 
 
+def check_comparable(model_cfg: dict[str, Any]) -> None:
+    """Refuse a model without a baseline.
+
+    Args:
+        model_cfg (dict): of the model.
+
+    Raises:
+        ValueError: if one of its parts is none that :func:`make_step` has a twin of.
+    """
+    expected = dict(backbone='MaskedVisionTransformer')
+    if model_cfg['type'] == 'MAERecognizer':
+        expected.update(
+            sampler='AdaptiveSamplerHead', decoder='MAEDecoder', loss='AdaMAELoss'
+        )
+    for part, wanted in expected.items():
+        found = (model_cfg.get(part) or {}).get('type', wanted)
+        if found != wanted:
+            raise ValueError(
+                f'model.{part}.type: expected {wanted}, which there is a baseline for, '
+                f'got {found}; name another config with --config'
+            )
+
+
 def forced_mask(model: nn.Module, batch_size: int) -> Tensor | None:
     """Draw the mask of a comparison.
 

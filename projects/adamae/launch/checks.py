@@ -8,14 +8,17 @@ import torch
 from mmaction.datasets import VideoDataset
 from mmaction.engine.optimizers import LearningRateDecayOptimizerConstructor
 from mmaction.models.backbones.vit_mae import VisionTransformer
-from mmaction.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmaction.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.config import Config
 from mmengine.fileio import join_path, list_from_file
-from mmengine.registry import Registry
+from mmengine.hooks import EMAHook
+from mmengine.registry import STRATEGIES, Registry
 from mmengine.runner import Runner
 from mmengine.utils import is_abs
 
+from ..hooks import KnnHook
 from ..hooks.compile_hook import compile_options
+from ..sharded_strategy import ShardedStrategy
 from .files import is_remote
 
 # How many of an annotation file's videos are looked for on the disk.
@@ -150,6 +153,30 @@ def check_schedule(cfg: Config) -> None:
                 f'has only {length}; shorten what comes before it too, for example '
                 f'--cfg-options param_scheduler.{max(index - 1, 0)}.end=1 '
                 f'param_scheduler.{index}.begin=1'
+            )
+
+
+def check_hooks(cfg: Config) -> None:
+    """Find hooks that cannot read a model whose weights are spread over processes.
+
+    Args:
+        cfg (Config): of a training run.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    strategy = _registered(STRATEGIES, (cfg.get('strategy') or {}).get('type'))
+    if not _is_a(strategy, ShardedStrategy):
+        return
+    hooks = {**(cfg.get('default_hooks') or {})}
+    hooks.update(enumerate(cfg.get('custom_hooks') or []))
+    for place, hook in hooks.items():
+        kind = _registered(HOOKS, (hook or {}).get('type'))
+        if _is_a(kind, KnnHook) or _is_a(kind, EMAHook):
+            key = 'default_hooks' if isinstance(place, str) else 'custom_hooks'
+            raise ValueError(
+                f'{key}.{place}: {kind.__name__} needs whole weights, and '
+                'ShardedStrategy spreads them; leave out one of the two'
             )
 
 
