@@ -89,8 +89,11 @@ def step(model, golden):
     return losses, {k: p.grad for k, p in model.named_parameters()}, data
 
 
-def test_losses_and_every_gradient(golden):
+@pytest.mark.parametrize('joins_head', [True, False])
+def test_losses_and_every_gradient(golden, joins_head):
     model = build(golden)
+    assert model.sampler.joins_head  # as there is no dropout
+    model.sampler.joins_head = joins_head
     losses, grads, _ = step(model, golden)
     assert_close(
         losses['loss_reconstruction'],
@@ -113,7 +116,7 @@ def test_losses_and_every_gradient(golden):
 
 
 def test_the_same_with_onednn(golden, onednn):
-    test_losses_and_every_gradient(golden)
+    test_losses_and_every_gradient(golden, joins_head=False)
 
 
 def test_predictions_and_token_errors(golden):

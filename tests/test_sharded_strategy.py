@@ -26,9 +26,13 @@ def write_config(folder, sharded):
     bases = ['default_runtime.py', 'schedules/pretrain_800e.py']
     bases += ['strategies/sharded.py'] * sharded
     clip = dict(type='SampleFrames', clip_len=8, frame_interval=2, num_clips=1)
+    # Joined with its head: a weight of the root is used inside of a sharded block.
+    sampler = dict(
+        type='AdaptiveSamplerHead', mask_ratio=0.75, num_heads=2, drop_rate=0.0
+    )
     cfg = dict(
         _base_=[str(ROOT / 'configs/_base_' / base) for base in bases],
-        model=tiny_model_cfg(),
+        model=tiny_model_cfg(sampler=sampler),
         train_dataloader=dict(
             batch_size=1,
             num_workers=0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -86,18 +87,34 @@ class TransformerBlock(Block):
         )
         self.with_cp = False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, head: nn.Linear | None = None) -> Tensor:
         """Run the block.
 
         Args:
             x (Tensor): shape (B, N, D), float.
+            head (nn.Linear, optional): a layer from D to K that is to follow, with K
+                much smaller than D; for blocks without dropout, stochastic depth and
+                layer scale. Defaults to None.
 
         Returns:
-            Tensor: shape (B, N, D).
+            Tensor: shape (B, N, D), or what the head makes of it, (B, N, K).
         """
+        run = super().forward if head is None else partial(self._joined, head)
         if self.with_cp and self.training:
-            return checkpoint(super().forward, x, use_reentrant=False)
-        return super().forward(x)
+            return checkpoint(run, x, use_reentrant=False)
+        return run(x)
+
+    def _joined(self, head: nn.Linear, x: Tensor) -> Tensor:
+        """Compute ``head(block(x))`` without the block's output.
+
+        The MLP ends in a linear layer, and the head is one: their product has K
+        outputs, where the layer has D.
+        """
+        x = x + self.attn(self.norm1(x))
+        first, second = self.mlp.layers[:2]
+        weight = head.weight @ second.weight
+        bias = head(second.bias)
+        return F.linear(x, head.weight) + F.linear(first(self.norm2(x)), weight, bias)
 
 
 class BlockStack(ModuleList):

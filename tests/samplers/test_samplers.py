@@ -212,3 +212,31 @@ def test_published_network():
 def test_width_that_does_not_fit_the_heads():
     with pytest.raises(ValueError, match='num_heads=5 does not divide embed_dims=16'):
         build(dict(type='AdaptiveSamplerHead', num_heads=5))
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_joined_head_is_the_same_function(with_cp):
+    """Logits and every gradient; two blocks, narrower than the tokens."""
+    sampler = AdaptiveSamplerHead(
+        0.5, (2, 2, 2), 16, embed_dims=8, depth=2, num_heads=2, drop_rate=0.0
+    ).double()
+    sampler.init_weights()
+    for block in sampler.blocks:
+        torch.nn.init.normal_(block.mlp.layers[1].bias)
+        block.with_cp = with_cp
+    x, weight = torch.randn(3, 8, 16).double(), torch.randn(3, 8).double()
+    results = []
+    for sampler.joins_head in (True, False):
+        log_probs = sampler.score(x)[1]
+        gradients = torch.autograd.grad(
+            (log_probs * weight).sum(), sampler.parameters()
+        )
+        results.append([log_probs, *gradients])
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-7)
+
+
+def test_dropout_keeps_the_head_apart():
+    assert not AdaptiveSamplerHead(0.5, (2, 2, 2), 16).joins_head
+    assert not AdaptiveSamplerHead(
+        0.5, (2, 2, 2), 16, depth=0, drop_rate=0.0
+    ).joins_head
