@@ -29,29 +29,43 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--crf', type=int, default=default.crf, help='x264 quality, 0 (best) to 51'
     )
-    parser.add_argument('--preset', default=default.preset, help='x264 effort')
+    parser.add_argument(
+        '--preset', default=default.preset, help='x264 effort, ultrafast to placebo'
+    )
     parser.add_argument(
         '--fast-decode',
         action='store_true',
         help='leave out what is slow to decode; files grow',
     )
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument(
+        '--keep-cut-off',
+        action='store_true',
+        help='write what is left of videos that end before the length in their header',
+    )
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count() or 1, help='processes'
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
-    with launch.errors_in_one_line(FileNotFoundError, FileExistsError, ValueError):
-        spec = transcode.TranscodeSpec(
-            args.short_side, args.gop, args.crf, args.preset, args.fast_decode
-        )
-        written, there, failed = transcode.transcode_folder(
-            args.source, args.target, spec, args.workers
-        )
+    errors = FileNotFoundError, FileExistsError, ValueError, transcode.TargetError
+    try:
+        with launch.errors_in_one_line(*errors):
+            spec = transcode.TranscodeSpec(
+                args.short_side, args.gop, args.crf, args.preset, args.fast_decode
+            )
+            written, there, failed = transcode.transcode_folder(
+                args.source, args.target, spec, args.workers, args.keep_cut_off
+            )
+    except KeyboardInterrupt:
+        print('\nstopped; start it again to go on', file=sys.stderr)
+        raise SystemExit(130) from None
     print(f'\n{args.target}: wrote {written} videos, {there} were there already')
     if failed:
-        print(f'{len(failed)} could not be read:', file=sys.stderr)
+        print(f'{len(failed)} were not written:', file=sys.stderr)
         for name, error in failed.items():
             print(f'  {name}: {error}', file=sys.stderr)
         raise SystemExit(1)

@@ -1,0 +1,101 @@
+"""Processes that share work on files, and may be killed by one of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mmengine.utils import ProgressBar
+
+Work: TypeAlias = Callable[[Path], str | Exception | None]
+
+
+def run_in_processes(
+    work: Work, names: list[Path], workers: int, fatal: type[Exception]
+) -> dict[Path, str | None]:
+    """Do something with every file, in processes that may die.
+
+    Args:
+        work (Callable): takes a name; gives None, what is wrong with that file, or an
+            error of type ``fatal``. Pickled where processes are not forked.
+        names (list[Path]): of the files.
+        workers (int): processes at a time, at least 1.
+        fatal (type[Exception]): what ends the run.
+
+    Returns:
+        dict[Path, str | None]: what ``work`` gave for each, or that its process died.
+
+    Raises:
+        Exception: of type ``fatal``, if ``work`` gave one.
+    """
+    # A pool of multiprocessing waits for ever for a process that was killed, and that
+    # of concurrent.futures for work it was given just then; neither tells which file.
+    errors: dict[Path, str | None] = {}
+    bar = ProgressBar(len(names), file=sys.stdout)
+    waiting = deque(names)
+    busy: dict[Any, tuple[Any, Path]] = {}  # connection: process and name
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < workers:
+                ours, theirs = multiprocessing.Pipe()
+                process = multiprocessing.Process(target=_serve, args=(work, theirs))
+                process.start()
+                theirs.close()  # or its end would go unnoticed
+                busy[ours] = process, waiting.popleft()
+                _send(ours, busy[ours][1])
+            ready: Any
+            for ready in connection.wait(list(busy)):
+                process, name = busy[ready]
+                try:
+                    answer: Any = ready.recv()
+                except (EOFError, OSError):
+                    answer = 'the process that read it was killed (out of memory?)'
+                    del busy[ready]
+                    process.join()
+                else:
+                    if isinstance(answer, fatal):
+                        raise answer
+                    if waiting:
+                        busy[ready] = process, waiting.popleft()
+                        _send(ready, busy[ready][1])
+                    else:
+                        del busy[ready]
+                        _send(ready, None)
+                        process.join()
+                errors[name] = answer
+                bar.update()
+    finally:
+        for process, _ in busy.values():  # none, unless the run ends early
+            process.kill()
+            process.join()
+    return errors
+
+
+def _send(ours: Any, name: Path | None) -> None:
+    """Give a process its next work; that it died is found when it should answer."""
+    with suppress(OSError):
+        ours.send(name)
+
+
+def _serve(work: Work, theirs: Any) -> None:
+    """Work for a parent process; ends when that says so or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees to it
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    while (name := theirs.recv()) is not None:
+        theirs.send(work(name))
