@@ -1,5 +1,7 @@
+import decord
 import pytest
 from conftest import write_videos
+from mmaction.datasets.transforms import SampleFrames
 
 from projects.adamae import TolerantVideoDataset, VideoFolderDataset
 
@@ -62,3 +64,30 @@ def test_a_mistake_in_the_pipeline_is_not_blamed_on_the_video(damaged):
     wrong = [*PIPELINE[:2], dict(type='Resize', scale=(8, 8))]
     with pytest.raises(KeyError, match='imgs|img_shape'):
         annotated(damaged, wrong)[0]
+
+
+@pytest.mark.parametrize(
+    'kind', [RuntimeError, AssertionError, ValueError, AttributeError]
+)
+def test_mistake_of_a_type_that_decoders_raise_too(damaged, monkeypatch, kind):
+    def fail(self, results):
+        raise kind('sizes of tensors')
+
+    monkeypatch.setattr(SampleFrames, 'transform', fail)
+    with pytest.raises(kind, match='^sizes of tensors$'):
+        annotated(damaged)[0]
+
+
+@pytest.mark.parametrize(
+    ('function', 'result', 'message'),
+    [
+        ('_CAPI_VideoReaderGetVideoReader', None, 'Error reading'),
+        ('_CAPI_VideoReaderGetFrameCount', 0, 'Invalid frame count'),
+    ],
+)
+def test_what_decord_checks_itself_is_blamed_on_the_video(
+    damaged, monkeypatch, function, result, message
+):
+    monkeypatch.setattr(decord.video_reader, function, lambda *_: result)
+    with pytest.raises(RuntimeError, match=rf'0\.mp4: cannot be read \({message}'):
+        annotated(damaged, test_mode=True)[0]

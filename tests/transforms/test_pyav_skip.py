@@ -35,10 +35,15 @@ def test_another_file_backend(tmp_path):
     assert number_of(results['imgs'][0]) == 4
 
 
-def test_a_damaged_file_is_replaced_in_training_and_named_in_testing(tmp_path):
+@pytest.mark.parametrize(
+    'damage',
+    [lambda x: x[: len(x) // 2], lambda x: x.replace(b'avc1', b'none')],
+    ids=['cut in half', 'unknown codec'],
+)
+def test_a_damaged_file_is_replaced_in_training_and_named_in_testing(tmp_path, damage):
     lines = write_videos(tmp_path, count=3)
     content = (tmp_path / '1.mp4').read_bytes()
-    (tmp_path / '1.mp4').write_bytes(content[: len(content) // 2])
+    (tmp_path / '1.mp4').write_bytes(damage(content))
     (tmp_path / 'list.txt').write_text('\n'.join(lines))
     pipeline = [
         dict(type='PyAVSkipInit'),

@@ -8,6 +8,9 @@ from decord import DECORDError
 from mmaction.datasets import BaseActionDataset
 from mmengine.logging import print_log
 
+# What decord raises itself, of a file it cannot open or that has no frame.
+_AMBIGUOUS = RuntimeError, AssertionError
+
 
 class UnreadableVideos(BaseActionDataset):
     """Name unreadable videos, and replace them by others while training.
@@ -29,10 +32,13 @@ class UnreadableVideos(BaseActionDataset):
 
         Raises:
             RuntimeError: if it cannot be read while testing; names the file.
+            Exception: whatever else a transform raises, as it is.
         """
         try:
             return super().prepare_data(idx)
-        except (DECORDError, OSError, RuntimeError) as error:
+        except (DECORDError, OSError, *_AMBIGUOUS) as error:
+            if isinstance(error, _AMBIGUOUS) and not _is_decords(error):
+                raise
             filename = self.get_data_info(idx)['filename']
             message = f'{filename}: cannot be read ({str(error).strip()[:200]})'
             if self.test_mode:
@@ -41,3 +47,12 @@ class UnreadableVideos(BaseActionDataset):
                 f'{message}; another video takes its place', logger='current', level=30
             )
             return None
+
+
+def _is_decords(error: Exception) -> bool:
+    """Say whether decord raised it: a mistake in a transform may be of its type."""
+    traceback = error.__traceback__
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    module = traceback.tb_frame.f_globals.get('__name__', '') if traceback else ''
+    return module.partition('.')[0] == 'decord'

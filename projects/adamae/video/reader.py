@@ -12,12 +12,20 @@ that is shown, see :mod:`.bitstream`; it starts decoding only where the standard
 forbids looking back; and while decoding it checks that frames come out undamaged, in
 the order of their times, and the wanted ones among them. Where one of these fails, it
 decodes the file from its beginning and counts, which is always right, and slow.
+
+Nor does a packet that holds a picture give one: FFmpeg drops those that come too late
+to be put in order. It holds back as many as the stream says are shown late, or else as
+many as it has seen to be, and where that grows on the way, it loses some. The index is
+used only if at least as many are held back from the beginning as the order of the
+packets asks for.
 """
 
 from __future__ import annotations
 
+from bisect import bisect, insort
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any, BinaryIO
 
 import av
@@ -44,6 +52,10 @@ class VideoReader:
     Frame k is the k-th that plain PyAV decoding (``container.decode(video=0)``, on one
     thread) gives, bit for bit. Where the file says that its pictures lie on their side
     or on their head, as those of telephones do, :meth:`get_frames` sets them upright.
+
+    Of a damaged file, that can hold for no reader: what is missing, FFmpeg takes from
+    whatever is in memory. ``len`` may then count frames that cannot be decoded; to ask
+    for them is an error.
 
     Args:
         file (str | BinaryIO): path, or a seekable binary file.
@@ -98,8 +110,9 @@ class VideoReader:
         """
         frames = self.decode(indices)
         reformatter = VideoReformatter()
-        # A repeated frame is converted again: later transforms may write into it.
-        return [_to_rgb(frames[int(i)], reformatter) for i in indices]
+        with self._errors_name_the_file():
+            # A repeated frame is converted again: later transforms may write into it.
+            return [_to_rgb(frames[int(i)], reformatter) for i in indices]
 
     def decode(self, indices: Sequence[int]) -> dict[int, av.VideoFrame]:
         """Decode frames, without converting them to RGB.
@@ -134,17 +147,22 @@ class VideoReader:
         self._container.close()
 
     def _open(self) -> Any:
-        container: Any
+        file: Any
         if isinstance(self._file, str):
             # Else FFmpeg takes what stands before a colon for a protocol.
-            container = av.open(f'file:{self._file}')
+            file = f'file:{self._file}'
         else:
             self._file.seek(0)
-            container = av.open(self._file)
+            file = self._file
+        # A title that is no UTF-8 is no reason not to read the pictures.
+        container: Any = av.open(file, metadata_errors='replace')
         if not container.streams.video:
             container.close()
             raise OSError('no video stream')
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            container.close()
+            raise OSError('FFmpeg has no decoder for its codec')
         # A loader has a process a core: threads would only get in each other's way.
         stream.codec_context.thread_count = 1
         stream.thread_type = 'NONE'
@@ -160,6 +178,12 @@ class VideoReader:
             raise (FileNotFoundError if missing else OSError)(
                 f'{self.name}: expected a readable video, got: {text}'
             ) from error
+        except Exception as error:
+            # On a damaged file PyAV raises whatever its Python parts run into.
+            raise OSError(
+                f'{self.name}: expected a readable video, got: '
+                f'{type(error).__name__}: {error}'
+            ) from error
 
     def _build_index(self) -> None:
         """Number the packets, or find out that they cannot be numbered."""
@@ -167,11 +191,11 @@ class VideoReader:
         #: Positions (in decoding order) of the frames, in the order they are shown.
         self._shown: list[int] = []
         self._starts: list[int] = []
-        describe = bitstream.describer(
-            self._context.name, bytes(self._context.extradata or b'')
-        )
+        extradata = bytes(self._context.extradata or b'')
+        describe = bitstream.describer(self._context.name, extradata)
         if describe is None or self._container.format.name not in _TIMED_CONTAINERS:
             return
+        late = 0
         for position, packet in enumerate(packets):
             picture = None
             usable = packet.pts is not None and not packet.is_corrupt
@@ -182,6 +206,8 @@ class VideoReader:
                 return
             if picture is bitstream.Picture.CLEAN_START:
                 self._starts.append(position)
+            elif picture is bitstream.Picture.BIPREDICTED:
+                late = 1  # what FFmpeg, too, takes it for, whatever the times say
             # An edit list marks what must be decoded and not be shown.
             if not packet.is_discard:
                 self._shown.append(position)
@@ -194,6 +220,22 @@ class VideoReader:
             and len({packets[i].pts for i in self._shown}) == len(self._shown)
             and (self._shown != unsorted) == bool(self._context.has_b_frames)
         )
+        if self.indexed and self._context.name == 'h264':
+            # Pictures that are not shown are held back, too.
+            order = sorted(range(len(packets)), key=lambda i: packets[i].pts)
+            latest = list(accumulate(order, max))
+            self.indexed = (
+                # All that is before a clean start is shown before it.
+                all(latest[start - 1] == start - 1 for start in self._starts[1:])
+                and max(late, _reordering(order)) <= self._held_back(extradata)
+            )
+
+    def _held_back(self, extradata: bytes) -> int:
+        """Say how many frames the decoder holds back from the beginning, at least."""
+        stated = bitstream.stated_reordering(extradata) or 0
+        # What the container says, or FFmpeg found in the first frames. Older versions
+        # of PyAV do not tell.
+        return max(stated, getattr(self._context, 'reorder_depth', 0))
 
     def _decode_indexed(self, numbers: set[int]) -> dict[int, av.VideoFrame]:
         """Decode from the nearest clean starts, leaving out what nothing needs."""
@@ -247,6 +289,23 @@ class VideoReader:
             if len(frames) == len(numbers):
                 return frames
         raise OSError(f'only {number + 1} of {len(self)} frames can be decoded')
+
+
+def _reordering(order: Sequence[int]) -> int:
+    """Say by how many frames a stream's are shown late.
+
+    Args:
+        order (Sequence[int]): positions, in decoding order and from 0, of all frames,
+            in the order in which they are shown.
+
+    Returns:
+        int: how many frames at most are decoded before any one and shown after it.
+    """
+    depth, seen = 0, list[int]()
+    for position in order:
+        depth = max(depth, position - bisect(seen, position))
+        insort(seen, position)
+    return depth
 
 
 def _to_rgb(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
