@@ -5,8 +5,6 @@ stamp := $(VENV)/.installed
 python := $(VENV)/bin/python
 pip := $(python) -m pip install --disable-pip-version-check
 pins := requirements/constraints.txt
-# A process a core, one thread each; fixtures of a module are made once.
-pytest := OMP_NUM_THREADS=1 $(python) -m pytest -n auto --maxprocesses 4 --dist loadscope
 
 .PHONY: help env test slow demo lint clean
 
@@ -32,10 +30,10 @@ $(stamp): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	@touch $@
 
 test: env
-	$(pytest)
+	$(python) -m pytest
 
 slow: env
-	$(pytest) --runslow
+	$(python) -m pytest --runslow
 
 demo: env
 	$(python) tools/demo.py

@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.fileio import load
+from mmengine.hooks import IterTimerHook
 from mmengine.registry import RUNNERS
 
 from projects.adamae import launch
@@ -285,6 +286,8 @@ def test_hooks_that_need_whole_weights(hooks, told):
         launch.check_hooks(cfg)
     cfg.strategy.type = 'DDPStrategy'
     launch.check_hooks(cfg)
+    built = dict(custom_hooks=[IterTimerHook()], strategy=dict(type='ShardedStrategy'))
+    launch.check_hooks(built)
     cfg.pop('strategy')
     launch.check_hooks(cfg)
 

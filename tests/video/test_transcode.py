@@ -195,6 +195,29 @@ def test_a_file_cut_off_leaves_nothing_unless_asked(tmp_path, name, encoder, par
     assert 0 < frames_of(target) < 57
 
 
+@pytest.mark.parametrize('part', [0.6, 0.7, 0.83])
+def test_an_mp4_cut_off_within_a_frame(tmp_path, part):
+    """Its index comes first, so that FFmpeg hands out half of the last packet."""
+    path, target = tmp_path / 'a.mp4', tmp_path / 'b.mp4'
+    write(path, 'libx264', muxer={'movflags': 'faststart'})
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(OSError, match='cut off.*--keep-cut-off'):
+        transcode_file(path, target, SPEC)
+    assert list(tmp_path.iterdir()) == [path]
+    transcode_file(path, target, SPEC, keep_cut_off=True)
+    assert 0 < frames_of(target) < 60
+
+
+def test_files_of_others_stay(three, tmp_path):
+    (tmp_path / 'out').mkdir()
+    other = tmp_path / 'out/download.zip.partial'
+    other.write_text('mine')
+    for _ in range(2):
+        transcode_folder(three, tmp_path / 'out', SPEC)
+        assert other.read_text() == 'mine'
+
+
 @pytest.mark.parametrize('suffix', ['avi', 'mkv', 'mp4', 'mov'])
 @pytest.mark.parametrize('seconds', [0, 1, 3])
 def test_whole_files_with_other_lengths_of_sound(tmp_path, suffix, seconds):
@@ -262,7 +285,7 @@ def test_any_error_is_that_of_one_file(three, tmp_path, monkeypatch, workers):
 def test_a_killed_worker_is_blamed_on_its_file(three, tmp_path, monkeypatch, workers):
     def deadly(source, *args):
         if source.name == 'b.mp4':
-            args[0].with_name('half.partial').touch()
+            args[0].with_name(f'{"0a" * 16}.partial').touch()
             os.kill(os.getpid(), signal.SIGKILL)
         transcode_file(source, *args)
 

@@ -11,7 +11,7 @@ from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.config import Config
 from mmengine.fileio import join_path, list_from_file
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import STRATEGIES, Registry
 from mmengine.runner import Runner
 from mmengine.utils import is_abs
@@ -171,7 +171,8 @@ def check_hooks(cfg: Config) -> None:
     hooks = {**(cfg.get('default_hooks') or {})}
     hooks.update(enumerate(cfg.get('custom_hooks') or []))
     for place, hook in hooks.items():
-        kind = _registered(HOOKS, (hook or {}).get('type'))
+        is_built = isinstance(hook, Hook)
+        kind = type(hook) if is_built else _registered(HOOKS, (hook or {}).get('type'))
         if _is_a(kind, KnnHook) or _is_a(kind, EMAHook):
             key = 'default_hooks' if isinstance(place, str) else 'custom_hooks'
             raise ValueError(

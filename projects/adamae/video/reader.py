@@ -178,6 +178,8 @@ class VideoReader:
             raise (FileNotFoundError if missing else OSError)(
                 f'{self.name}: expected a readable video, got: {text}'
             ) from error
+        except MemoryError:
+            raise  # the video is not to blame
         except Exception as error:
             # On a damaged file PyAV raises whatever its Python parts run into.
             raise OSError(

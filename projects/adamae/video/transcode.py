@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import uuid
 from collections import Counter
@@ -229,10 +230,11 @@ def _describe(target: Path, spec: TranscodeSpec) -> None:
 
 
 def _sweep(target: Path) -> None:
-    """Remove what a killed process left."""
+    """Remove what a killed process left, by names that nobody else gives."""
     for path in list(target.rglob('*.partial')):
-        with suppress(OSError):
-            path.unlink()
+        if re.fullmatch(r'[0-9a-f]{32}|.*\.mp4', path.stem):
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager
@@ -368,6 +370,7 @@ def _frames(reading: Any, stream: Any, keep_cut_off: bool) -> Iterator[av.VideoF
     matroska = 'matroska' in reading.format.name
     start = end = longest = 0.0
     previous: float | None = None
+    torn: av.FFmpegError | None = None
     for packet in reading.demux(list(reading.streams) if matroska else stream):
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None:
@@ -380,7 +383,19 @@ def _frames(reading: Any, stream: Any, keep_cut_off: bool) -> Iterator[av.VideoF
             now = float(packet.dts * packet.time_base)
             longest = max(longest, now - (now if previous is None else previous))
             previous = now
-        yield from packet.decode()
+        if torn is not None and packet.size:
+            raise torn  # and more follows: not cut off, but damaged
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            torn = error
+            continue
+        yield from frames
+    if torn is not None and not keep_cut_off:
+        raise OSError(
+            f'cut off in its last frame ({torn.strerror}); get it anew, or keep what '
+            'is left (--keep-cut-off)'
+        )
     length = _length(reading, stream)
     # Few files say how long the last frame is shown, and their clocks may be coarse.
     if not keep_cut_off and end - start < length - max(0.1, 2 * longest):
