@@ -342,6 +342,7 @@ def test_one_run_at_a_time_and_none_after_its_end(three, tmp_path, run, how):
     assert not list(target.glob('*.partial'))
 
 
+@pytest.mark.slow  # forks this process, which hangs beside threads of other tests
 def test_an_interrupt_ends_the_run_at_once(tmp_path, run):
     os.kill(run.pid, signal.SIGINT)
     run.join(20)
