@@ -303,6 +303,12 @@ def endless(source, target, *args):
     time.sleep(600)
 
 
+def interruptible(main, args):
+    """Run a tool's main as from a terminal: a shell's background jobs ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    main(args)
+
+
 @pytest.fixture
 def run(three, tmp_path):
     """A run of the tool with two processes that are both writing."""
@@ -311,7 +317,7 @@ def run(three, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transcode, '_write', endless)
         process = multiprocessing.get_context('fork').Process(
-            target=tool.main, args=(args,)
+            target=interruptible, args=(tool.main, args)
         )
         process.start()
     while len(list((tmp_path / 'out').glob('*.partial'))) < 2:
@@ -342,7 +348,6 @@ def test_one_run_at_a_time_and_none_after_its_end(three, tmp_path, run, how):
     assert not list(target.glob('*.partial'))
 
 
-@pytest.mark.slow  # forks this process, which hangs beside threads of other tests
 def test_an_interrupt_ends_the_run_at_once(tmp_path, run):
     os.kill(run.pid, signal.SIGINT)
     run.join(20)
