@@ -5,13 +5,12 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from conftest import tiny_model_cfg
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import set_random_seed
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers import ROOT, tiny_model_cfg
 
 dist.init_process_group('gloo')
 rank, world_size = dist.get_rank(), dist.get_world_size()

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import write_videos
 from mmaction.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 
-from projects.adamae import samplers
-from projects.adamae.flops import without_weights
-from projects.adamae.motion_videos import MotionSpec, make_dataset
+from projects.adamae.analysis.flops import without_weights
+from projects.adamae.datasets.preparers.motion_videos import MotionSpec, make_dataset
+from projects.adamae.models import samplers
+from tests.helpers import ROOT, write_videos
 
-ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
     str(p.relative_to(ROOT / 'configs'))
     for p in (ROOT / 'configs').rglob('*.py')

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import torch
-from conftest import free_port
 from torch.testing import assert_close
+
+from tests.helpers import free_port
 
 WORKER = Path(__file__).parent / 'distributed_worker.py'
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import free_port, write_videos
 from mmaction.registry import DATASETS, MODELS, PARAM_SCHEDULERS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
@@ -24,9 +23,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch.testing import assert_close
 
-from projects.adamae.motion_videos import encode_video
+from projects.adamae.video.writer import encode_video
+from tests.helpers import ROOT, free_port, write_videos
 
-ROOT = Path(__file__).resolve().parents[1]
 DATASET_NAMES = ('ssv2', 'k400')
 TINY_ENCODER = dict(embed_dims=16, depth=1, num_heads=2)
 

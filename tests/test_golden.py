@@ -5,7 +5,6 @@ the released code computed from them, gradients included.
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from mmaction.structures import ActionDataSample
 from torch.testing import assert_close
 
 from projects.adamae.checkpoints import to_ours
+from tests.helpers import DATA
 
 CLOSE = dict(rtol=1e-5, atol=1e-7)
 # softmax does not notice these two biases: their gradients are rounding noise.
@@ -23,7 +23,7 @@ MOVES_ALL_LOGITS_ALIKE = ('sampler.blocks.0.mlp.layers.1.bias', 'sampler.head.bi
 
 @pytest.fixture(scope='module')
 def golden():
-    with np.load(Path(__file__).parent / 'data/adamae_pretrain_tiny.npz') as archive:
+    with np.load(DATA / 'adamae_pretrain_tiny.npz') as archive:
         return {key: archive[key] for key in archive.files}
 
 

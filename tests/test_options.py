@@ -2,14 +2,14 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config, DictAction
 
-ROOT = Path(__file__).parents[1]
+from tests.helpers import ROOT
+
 PAGE = (ROOT / 'docs/options.md').read_text()
 SNIPPETS = [
     ast.unparse(statement.value)

@@ -15,11 +15,10 @@ import time
 from collections import deque
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from projects.adamae.analysis.study import newest_metrics
+from projects.adamae.utils.cpu import KEEP_FREED_MEMORY
 
-from projects.adamae.cpu import KEEP_FREED_MEMORY  # noqa: E402
-from projects.adamae.study import newest_metrics  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 PRETRAIN = 'configs/demo/motion_pretrain.py'
 FINETUNE = 'configs/demo/motion_finetune.py'

@@ -4,7 +4,6 @@ Beside OUT, OUT.txt has a line a video, in the order of the features: its name, 
 its label (several with tabs between them, -1 if there is none).
 """
 
-import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from math import ceil
@@ -13,9 +12,11 @@ from pathlib import Path
 from mmengine.device import get_device
 from mmengine.utils import track_iter_progress
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from projects.adamae import cpu, features, launch  # noqa: E402
+from projects.adamae import launch
+from projects.adamae.apis.models import load_model
+from projects.adamae.datasets import from_config
+from projects.adamae.evaluation import features
+from projects.adamae.utils import cpu
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -32,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument(
         '--split',
-        choices=features.SPLITS,
+        choices=from_config.SPLITS,
         help='the videos (default: val, else test, else train)',
     )
     return parser.parse_args(argv)
@@ -46,17 +47,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         if out.suffix not in ('.npy', '.safetensors'):
             raise ValueError(f'OUT: expected a .npy or .safetensors file, got {out}')
         cfg = launch.load_reading_config(args)
-        split = args.split or features.reading_split(cfg)
+        split = args.split or from_config.eval_split(cfg)
         launch.check_data(cfg, (split,))
-        model = features.load_model(cfg, args.checkpoint).to(get_device())
-        dataset = features.build_dataset(cfg, split, model.backbone)
-        loading = features.loading(cfg)
-        batches = features.iterate(model, dataset, **loading, tokens=args.tokens)
+        model = load_model(cfg, args.checkpoint).to(get_device())
+        dataset = from_config.build_dataset(cfg, split, model.backbone.clip_size)
+        loading = from_config.loader_kwargs(cfg)
+        batches = features.iter_features(model, dataset, **loading, tokens=args.tokens)
         count = ceil(len(dataset) / loading['batch_size'])
         grid = model.backbone.token_grid if args.tokens else ()
         shape = (len(dataset), *grid, model.backbone.embed_dims)
         features.write(out, track_iter_progress((batches, count)), shape)
-    features.write_names(Path(f'{out}.txt'), *features.names_and_labels(dataset))
+    features.write_names(Path(f'{out}.txt'), *from_config.names_and_labels(dataset))
     print(f'{out}: {split}, {" x ".join(map(str, shape))}, names and labels in .txt')
 
 

@@ -1,15 +1,12 @@
 """Count the parameters and multiply-adds of a config's model, for one view."""
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmengine.registry import init_default_scope
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from projects.adamae import flops, launch  # noqa: E402
+from projects.adamae import launch
+from projects.adamae.analysis import flops
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:

@@ -1,19 +1,19 @@
 """Classify videos by the nearest neighbours of their features, nothing trained."""
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from math import ceil
-from pathlib import Path
 
 import torch
 from mmengine.device import get_device
 from mmengine.utils import track_iter_progress
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from projects.adamae import cpu, features, launch  # noqa: E402
-from projects.adamae.knn import check_settings, knn_accuracy  # noqa: E402
+from projects.adamae import launch
+from projects.adamae.apis.models import load_model
+from projects.adamae.datasets import from_config
+from projects.adamae.evaluation import features
+from projects.adamae.evaluation.knn import check_settings, knn_accuracy
+from projects.adamae.utils import cpu
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -22,7 +22,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     launch.add_reading_arguments(parser)
     parser.add_argument(
         '--split',
-        choices=features.SPLITS[1:],
+        choices=from_config.SPLITS[1:],
         help='videos to classify (default: val, or test where there is no val)',
     )
     parser.add_argument(
@@ -39,22 +39,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         cfg = launch.load_reading_config(args)
-        splits = ('train', args.split or features.reading_split(cfg))
+        splits = ('train', args.split or from_config.eval_split(cfg))
         if splits[0] == splits[1]:
             raise ValueError(
                 'expected a val_dataloader or test_dataloader, with videos to '
                 'classify, got none; take the data of another config with --data'
             )
         launch.check_data(cfg, splits)
-        model = features.load_model(cfg, args.checkpoint).to(get_device())
-        loading = features.loading(cfg)
-        datasets = [features.build_dataset(cfg, s, model.backbone) for s in splits]
+        model = load_model(cfg, args.checkpoint).to(get_device())
+        loading = from_config.loader_kwargs(cfg)
+        datasets = [
+            from_config.build_dataset(cfg, s, model.backbone.clip_size) for s in splits
+        ]
         check_settings(args.k, args.temperature, len(datasets[0]))
         sets = []
         for split, dataset in zip(splits, datasets, strict=True):
             print(f'{split}: {len(dataset)} videos', flush=True)
-            labels = torch.from_numpy(features.names_and_labels(dataset)[1])
-            batches = features.iterate(model, dataset, **loading)
+            labels = torch.from_numpy(from_config.names_and_labels(dataset)[1])
+            batches = features.iter_features(model, dataset, **loading)
             count = ceil(len(dataset) / loading['batch_size'])
             vectors = torch.cat([*track_iter_progress((batches, count))])
             sets += [vectors.to(get_device()), labels.to(get_device())]

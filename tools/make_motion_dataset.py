@@ -1,16 +1,13 @@
 """Make a small labelled data set of H.264 files whose label is a motion."""
 
 import os
-import sys
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from projects.adamae import launch, motion_videos  # noqa: E402
+from projects.adamae import launch
+from projects.adamae.datasets.preparers import motion_videos
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:

@@ -26,11 +26,10 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from projects.adamae.analysis.study import SCRATCH, newest_metrics, plot, table
+from projects.adamae.utils.cpu import KEEP_FREED_MEMORY
 
-from projects.adamae.cpu import KEEP_FREED_MEMORY  # noqa: E402
-from projects.adamae.study import SCRATCH, newest_metrics, plot, table  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 DEMO = ROOT / 'configs/demo'
 FINETUNE, LINEAR = DEMO / 'motion_finetune.py', DEMO / 'motion_linear.py'

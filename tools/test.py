@@ -1,16 +1,13 @@
 """Test a checkpoint of a config's model on the config's test set."""
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from mmaction.registry import RUNNERS
 
 # projects.adamae first: see its compat.py.
-from projects.adamae import launch  # noqa: E402, I001
-from projects.adamae.checkpoints import CheckpointMismatch  # noqa: E402
-from mmaction.registry import RUNNERS  # noqa: E402
+from projects.adamae import launch
+from projects.adamae.checkpoints import CheckpointMismatch
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:

@@ -1,6 +1,5 @@
 """Draw what a pre-trained model sees, predicts and looks at, as PNG files."""
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +8,10 @@ from mmengine.device import get_device
 from mmengine.runner import set_random_seed
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from projects.adamae import cpu, features, launch, visualisation  # noqa: E402
+from projects.adamae import launch
+from projects.adamae.apis import pictures
+from projects.adamae.datasets.from_config import train_frame_interval
+from projects.adamae.utils import cpu
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -47,19 +47,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         cfg = launch.load_config(args)
-        model = visualisation.load_model(cfg, args.checkpoint).to(get_device())
+        model = pictures.load_model(cfg, args.checkpoint).to(get_device())
         set_random_seed(args.seed)
         if args.video:
-            interval = args.frame_interval or features.train_frame_interval(cfg)
-            clips = visualisation.video_clips(model, args.video, interval)
+            interval = args.frame_interval or train_frame_interval(cfg)
+            clips = pictures.video_clips(model, args.video, interval)
         else:
             launch.check_data(cfg, (args.split,))
-            clips = visualisation.dataset_clips(cfg, args.split, args.num, args.seed)
+            clips = pictures.dataset_clips(cfg, args.split, args.num, args.seed)
     out = Path(args.out or Path(cfg.work_dir) / 'pictures')
     out.mkdir(parents=True, exist_ok=True)
     for clip in clips:
         path = out / f'{clip.name.replace("/", "_").replace(".", "_")}.png'
-        Image.fromarray(visualisation.draw_clip(model, clip)).save(path)
+        Image.fromarray(pictures.draw_clip(model, clip)).save(path)
         print(path)
 
 

@@ -2,15 +2,15 @@ import re
 
 import av
 import decord
-import numbered_videos
 import numpy as np
 import pytest
 from av.video.frame import PictureType
-from numbered_videos import FORMATS, number_of, picture, turn, write
 
 from projects.adamae.video import bitstream
 from projects.adamae.video import reader as reader_module
 from projects.adamae.video.reader import VideoReader
+from tests import numbered_videos
+from tests.numbered_videos import FORMATS, number_of, picture, turn, write
 
 # How it must be read: by index, or by counting from the beginning.
 COUNTED = {
@@ -299,7 +299,7 @@ def test_frames_share_no_memory(tmp_path):
 
 
 def test_odd_size_and_a_file_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr('numbered_videos.SIZE', (66, 98))
+    monkeypatch.setattr('tests.numbered_videos.SIZE', (66, 98))
     path = write(tmp_path / 'a:b.mp4', 'libx264', frames=20)
     reference = plain(f'file:{path}')
     with open(path, 'rb') as file:

@@ -3,20 +3,16 @@
 FLOP and memory are counted; the share of a GPU's peak rate that is reached is assumed.
 """
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from projects.adamae import launch  # noqa: E402
-from projects.adamae.benchmarks import cost, memory  # noqa: E402
-from projects.adamae.benchmarks.clips import clips_per_video  # noqa: E402
+from projects.adamae import launch
+from projects.adamae.analysis import cost, memory
+from projects.adamae.datasets.from_config import clips_per_video
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:

@@ -5,24 +5,21 @@ measures the config's own pipeline against MMAction2's, on the same videos.
 """
 
 import os
-import sys
 import tempfile
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import cv2
+import loading_pipelines as loading
+import torch
+from mmengine.registry import init_default_scope
 
-import cv2  # noqa: E402
-import torch  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
-
-import projects.adamae  # noqa: E402, F401  registers the transforms
-from projects.adamae import launch  # noqa: E402
-from projects.adamae.benchmarks import loading  # noqa: E402
-from projects.adamae.benchmarks.clips import innermost  # noqa: E402
-from projects.adamae.datasets.video_folder_dataset import find_videos  # noqa: E402
+import projects.adamae  # noqa: F401  registers the transforms
+from projects.adamae import launch
+from projects.adamae.datasets.from_config import innermost
+from projects.adamae.datasets.video_folder_dataset import find_videos
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:

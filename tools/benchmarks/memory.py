@@ -3,20 +3,18 @@
 Where there is one, --measure runs the step and prints what was really used.
 """
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import reference_models as plain
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from projects.adamae import launch  # noqa: E402
-from projects.adamae.benchmarks import memory, plain  # noqa: E402
+from projects.adamae import launch
+from projects.adamae.analysis import memory
 
 TABLE1_CONFIG = 'configs/adamae_vitb_ssv2_pretrain.py'
 

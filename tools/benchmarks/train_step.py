@@ -6,26 +6,19 @@ MMAction2's VisionTransformer, `--overhead` MMEngine's runner with a bare loop.
 
 import math
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+import iteration_overhead as overhead
+import torch
+import training_steps as steps
+from mmengine.registry import init_default_scope
+from worker_processes import MALLOC, Worker, ratio, summarise, take_turns
+
+from projects.adamae import launch
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-import torch  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
-
-from projects.adamae import launch  # noqa: E402
-from projects.adamae.benchmarks import overhead, steps  # noqa: E402
-from projects.adamae.benchmarks.workers import (  # noqa: E402
-    MALLOC,
-    Worker,
-    ratio,
-    summarise,
-    take_turns,
-)
 
 CONFIGS = {
     'pretrain': 'configs/adamae_vitb_ssv2_pretrain.py',

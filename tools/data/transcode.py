@@ -4,12 +4,9 @@ import os
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from projects.adamae import launch  # noqa: E402
-from projects.adamae.video import transcode  # noqa: E402
+from projects.adamae import launch
+from projects.adamae.datasets.preparers import transcode
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:

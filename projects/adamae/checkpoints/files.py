@@ -15,16 +15,10 @@ from zipfile import is_zipfile
 import torch
 from torch import Tensor
 
-from ..atomic_backend import AtomicLocalBackend
-from .architecture import (
-    RELEASED_ARGS,
-    Architecture,
-    config_text,
-    said_by_config,
-    said_by_transformers,
-    transformers_config,
-)
+from ..utils.fileio import AtomicLocalBackend
+from .architecture import RELEASED_ARGS, Architecture, config_text, said_by_config
 from .formats import weights_in
+from .transformers import said_by_transformers, transformers_config
 
 #: Files of a transformers folder, in the order of preference.
 TRANSFORMERS_FILES = ('model.safetensors', 'pytorch_model.bin')

@@ -1,7 +1,14 @@
-"""Data sets: what MMAction2's lack."""
+"""Data sets and transforms that MMAction2 lacks."""
 
+from . import transforms
 from .tolerant_repeat_aug_dataset import TolerantRepeatAugDataset
 from .tolerant_video_dataset import TolerantVideoDataset
+from .transforms import *
 from .video_folder_dataset import VideoFolderDataset
 
-__all__ = ['TolerantRepeatAugDataset', 'TolerantVideoDataset', 'VideoFolderDataset']
+__all__ = [
+    'TolerantRepeatAugDataset',
+    'TolerantVideoDataset',
+    'VideoFolderDataset',
+    *transforms.__all__,
+]

@@ -12,9 +12,7 @@ from .arguments import (
     errors_in_one_line,
 )
 from .checks import (
-    check_classes,
     check_compile,
-    check_data,
     check_hooks,
     check_layer_decay,
     check_length,
@@ -29,11 +27,8 @@ from .configs import (
     load_reading_config,
     require_keys,
 )
-from .processes import (
-    connect_processes,
-    drop_amp_without_accelerator,
-    has_accelerator,
-)
+from .data_checks import check_classes, check_data
+from .processes import connect_processes, drop_amp_without_accelerator, has_accelerator
 
 __all__ = [
     'CfgOptions',

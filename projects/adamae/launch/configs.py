@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
 
-from .. import features
+from ..datasets.from_config import use_data_from
 from .files import require_checkpoint, require_file
 from .processes import warn
 
@@ -79,7 +79,7 @@ def load_reading_config(args: Namespace) -> Config:
     require_keys(cfg, args.config, ('model',))
     if args.data:
         other = load_config(Namespace(**{**vars(args), 'config': args.data}))
-        features.take_data_of(cfg, other)
+        use_data_from(cfg, other)
     return cfg
 
 

@@ -1,0 +1,1 @@
+"""High-level functions over a config and a checkpoint."""

@@ -1,1 +1,0 @@
-"""What the tools in ``tools/benchmarks`` measure with; nothing trains with it."""

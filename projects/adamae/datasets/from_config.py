@@ -1,0 +1,246 @@
+"""The data sets of a config: found under wrappers, counted, built for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from mmaction.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset, ConcatDataset
+
+SPLITS = ('train', 'val', 'test')
+
+
+def iter_datasets(dataset: Any, key: str = 'dataset') -> Iterator[tuple[str, Any]]:
+    """Walk through the data sets under wrappers.
+
+    Args:
+        dataset (dict): config of a data set, or of a wrapper around others.
+        key (str): where it stands in the whole config. Defaults to ``'dataset'``.
+
+    Yields:
+        tuple[str, dict]: key and config of every data set that wraps no other.
+    """
+    if 'dataset' in dataset:
+        yield from iter_datasets(dataset['dataset'], f'{key}.dataset')
+    elif 'datasets' in dataset:
+        for index, part in enumerate(dataset['datasets']):
+            yield from iter_datasets(part, f'{key}.datasets.{index}')
+    else:
+        yield key, dataset
+
+
+def innermost(dataset: Any) -> Any:
+    """Find the data set with a pipeline under wrappers; of joined ones, the first.
+
+    Args:
+        dataset (dict): config of a data set.
+
+    Returns:
+        dict: the part of it that has a ``pipeline``.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for _, part in iter_datasets(dataset):
+        if 'pipeline' in part:
+            return part
+    raise ValueError(
+        f'{dataset.get("type")}: expected a data set with a pipeline, got none'
+    )
+
+
+def clips_per_video(dataset: Any) -> int:
+    """Count the clips that one video of a batch becomes.
+
+    Args:
+        dataset (dict): config of a data set.
+
+    Returns:
+        int: repeats of the data set (``num_repeats``) times clips of the sampling
+        transform (``num_clips``) times repeats of ``PerClip``.
+
+    Raises:
+        ValueError: if there is no pipeline.
+    """
+    dataset = innermost(dataset)
+    return dataset.get('num_repeats', 1) * prod(
+        transform.get('num_clips', 1)
+        * (transform.get('repeats', 1) if transform['type'] == 'PerClip' else 1)
+        for transform in dataset['pipeline']
+    )
+
+
+def use_data_from(cfg: Config, other: Config) -> None:
+    """Replace the data of a config by those of another one, in place.
+
+    Args:
+        cfg (Config): with a model.
+        other (Config): with data sets.
+    """
+    for key in (f'{split}_dataloader' for split in SPLITS):
+        cfg[key] = other.get(key)
+
+
+def eval_split(cfg: Config) -> str:
+    """Name the split that says how videos are read: val, else test, else train.
+
+    Pipelines of validation draw nothing at random and usually take one clip per video.
+    The training pipeline is replaced by :func:`center_clip_pipeline`.
+
+    Args:
+        cfg (Config): with data sets.
+
+    Returns:
+        str: ``'val'``, ``'test'`` or ``'train'``.
+
+    Raises:
+        ValueError: if the config has no data sets.
+    """
+    for split in ('val', 'test', 'train'):
+        if cfg.get(f'{split}_dataloader'):
+            return split
+    raise ValueError('the config has no data sets: take those of another with --data')
+
+
+def loader_kwargs(cfg: Config) -> dict[str, int]:
+    """Give batch size and number of workers of :func:`eval_split`.
+
+    Args:
+        cfg (Config): with data sets.
+
+    Returns:
+        dict[str, int]: ``batch_size`` and ``num_workers``.
+    """
+    loader = cfg[f'{eval_split(cfg)}_dataloader']
+    return dict(
+        batch_size=loader.get('batch_size', 1), num_workers=loader.get('num_workers', 0)
+    )
+
+
+def center_clip_pipeline(
+    clip_size: tuple[int, int, int], frame_interval: int = 1
+) -> list[dict]:
+    """Make a pipeline that takes the center of a video and of its frames.
+
+    Args:
+        clip_size (tuple[int, int, int]): frames, height and width of a clip.
+        frame_interval (int): frames from one frame of the clip to the next. Defaults
+            to 1.
+
+    Returns:
+        list[dict]: transforms, for videos of any size.
+    """
+    clip_len, size, _ = clip_size
+    return [
+        dict(type='DecordInit'),
+        dict(
+            type='SampleFrames',
+            clip_len=clip_len,
+            frame_interval=frame_interval,
+            test_mode=True,
+        ),
+        dict(type='DecordDecode'),
+        dict(type='Resize', scale=(-1, size)),
+        dict(type='CenterCrop', crop_size=size),
+        dict(type='FormatShape', input_format='NCTHW'),
+        dict(type='PackActionInputs'),
+    ]
+
+
+def build_dataset(
+    cfg: Config, split: str, clip_size: tuple[int, int, int]
+) -> BaseDataset | ConcatDataset:
+    """Build a data set of a config, to be read once and without chance.
+
+    It is read as :func:`eval_split` says; data sets that only repeat another one
+    are left out, those that join several are kept. A video that cannot be read is an
+    error, as in testing.
+
+    Args:
+        cfg (Config): with data sets.
+        split (str): ``'train'``, ``'val'`` or ``'test'``.
+        clip_size (tuple[int, int, int]): frames, height and width of the clips that
+            the encoder takes.
+
+    Returns:
+        BaseDataset | ConcatDataset: the videos in the order of their annotation file.
+
+    Raises:
+        ValueError: if the config has no such split, or several pipelines to read it.
+    """
+    if not cfg.get(f'{split}_dataloader'):
+        has = [s for s in SPLITS if cfg.get(f'{s}_dataloader')]
+        raise ValueError(
+            f'the config has no {split}_dataloader, only {", ".join(has) or "none"}; '
+            'choose another --split, or take the data of another config with --data'
+        )
+    source = eval_split(cfg)
+    pipelines = [
+        part['pipeline']
+        for _, part in iter_datasets(cfg[f'{source}_dataloader'].dataset)
+    ]
+    if any(pipeline != pipelines[0] for pipeline in pipelines):
+        raise ValueError(
+            f'{source}_dataloader.dataset: expected one pipeline for all data sets in '
+            'it, as features of a split are read with one, got several'
+        )
+    pipeline = pipelines[0]
+    if source == 'train':
+        pipeline = center_clip_pipeline(clip_size, frame_interval(pipeline))
+    parts = [
+        _build_once(part, pipeline)
+        for _, part in iter_datasets(cfg[f'{split}_dataloader'].dataset)
+    ]
+    return parts[0] if len(parts) == 1 else ConcatDataset(parts)
+
+
+def _build_once(dataset: Any, pipeline: Sequence[dict]) -> BaseDataset:
+    dataset = dict(dataset)
+    # Repeated augmentation gives a list of clips instead of one.
+    if dataset.pop('num_repeats', None):
+        dataset.pop('sample_once', None)
+        dataset['type'] = 'VideoDataset'
+    return DATASETS.build({**dataset, 'pipeline': pipeline, 'test_mode': True})
+
+
+def frame_interval(pipeline: Sequence[dict]) -> int:
+    """Find the stride at which a pipeline samples frames.
+
+    Args:
+        pipeline (Sequence[dict]): transforms, as in a config.
+
+    Returns:
+        int: frames from one frame of a clip to the next; 1 if it does not say.
+    """
+    return next((s['frame_interval'] for s in pipeline if 'frame_interval' in s), 1)
+
+
+def train_frame_interval(cfg: Config) -> int:
+    """Find the stride at which a config trains, see :func:`frame_interval`."""
+    return frame_interval(innermost(cfg.train_dataloader.dataset)['pipeline'])
+
+
+def names_and_labels(
+    dataset: BaseDataset | ConcatDataset,
+) -> tuple[list[str], np.ndarray]:
+    """List the videos of a data set.
+
+    Args:
+        dataset (BaseDataset): of MMAction2.
+
+    Returns:
+        tuple[list[str], np.ndarray]: names of files or folders; labels, int64, (V,),
+        or (V, classes) with 0 and 1 where a video has several. -1: not labelled.
+    """
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    labels = [np.asarray(info.get('label', -1)) for info in infos]
+    return [video_name(info) for info in infos], np.stack(labels).astype(np.int64)
+
+
+def video_name(info: dict) -> str:
+    """Tell the file or folder of a video from its entry in a data set."""
+    return info.get('filename') or info.get('frame_dir') or '?'

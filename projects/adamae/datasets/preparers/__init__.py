@@ -1,0 +1,1 @@
+"""Making and preparing videos before training."""

@@ -1,0 +1,311 @@
+"""A small labelled data set of real H.264 files whose label is a motion.
+
+A textured square moves over a static, smooth background. The label is the direction
+of the motion and nothing else: texture, size, speed, place and background are drawn
+without looking at it, and the square leaves the frame on one side to come back on
+the other, so that at any time it is equally likely to be anywhere. One frame gives
+nothing away; every window of a few frames gives the label.
+
+The background is static and smooth because normalised targets blow noise up to unit
+variance: on a noisy background every token is equally hard, and there is nothing for
+a mask sampler to learn.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from mmengine.utils import track_parallel_progress, track_progress
+
+from ...video.writer import encode_video
+
+#: Part of every data set's description; raise it when the pictures change.
+VERSION = 1
+#: Widths at which decord 0.6.0 fails ("The size must exactly match").
+UNREADABLE = (16, 24, 48, 72)
+SPLITS = ('train', 'val')
+DESCRIPTION = 'dataset.json'
+UNFINISHED = 'dataset.json.partial'
+
+
+@dataclass(frozen=True)
+class MotionSpec:
+    """Everything that decides what is in a data set.
+
+    Args:
+        num_train (int): training videos. Defaults to 1600.
+        num_val (int): held-back videos. Defaults to 200.
+        size (int): height and width in pixels, even. Defaults to 32.
+        num_frames (int): frames of a video. Defaults to 32.
+        num_classes (int): K; class k moves at the angle ``2 * pi * k / K``, clockwise
+            from the right. Defaults to 8.
+        object_size (tuple[int, int]): smallest and largest side of the square in
+            pixels. Defaults to a quarter and three eighths of ``size``.
+        speed (tuple[float, float]): smallest and largest speed in pixels a frame.
+            Defaults to 1/32 and 1/16 of ``size``.
+        fps (int): frame rate written into the files. Defaults to 16.
+        seed (int): of everything random. Defaults to 0.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    num_train: int = 1600
+    num_val: int = 200
+    size: int = 32
+    num_frames: int = 32
+    num_classes: int = 8
+    object_size: tuple[int, int] = (0, 0)
+    speed: tuple[float, float] = (0, 0)
+    fps: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        size = self.size
+        good = size >= 16 and size % 2 == 0 and size not in UNREADABLE
+        expected = (
+            'an even number above 16, and not 24, 48 or 72: decord fails at these'
+        )
+        self._check('size', good, expected)
+        if not any(self.object_size):
+            object.__setattr__(self, 'object_size', (size // 4, size * 3 // 8))
+        if not any(self.speed):
+            object.__setattr__(self, 'speed', (size / 32, size / 16))
+        for name in ('num_train', 'num_val', 'fps'):
+            self._check(name, getattr(self, name) >= 1, 'at least 1')
+        for name in ('num_frames', 'num_classes'):
+            self._check(name, getattr(self, name) >= 2, 'at least 2')
+        self._check('seed', self.seed >= 0, 'at least 0')
+        half = size // 2
+        low, high = self.object_size
+        good = 2 <= low <= high <= half
+        self._check('object_size', good, f'2 <= low <= high <= {half}')
+        # Faster, and the way round the other side would be the shorter one.
+        slow, fast = self.speed
+        self._check('speed', 0 < slow <= fast < half, f'0 < low <= high < {half}')
+
+    def _check(self, name: str, good: bool, expected: str) -> None:
+        if not good:
+            raise ValueError(f'{name}: expected {expected}, got {getattr(self, name)}')
+
+    def description(self) -> dict:
+        """Give the content of ``dataset.json``.
+
+        Returns:
+            dict: version and all parameters, as JSON gives them back.
+        """
+        return json.loads(json.dumps(dict(version=VERSION, **asdict(self))))
+
+    def items(self) -> list[tuple[str, int]]:
+        """List the videos.
+
+        Returns:
+            list[tuple[str, int]]: split and number of every video.
+        """
+        counts = zip(SPLITS, (self.num_train, self.num_val), strict=True)
+        return [(split, index) for split, count in counts for index in range(count)]
+
+
+def video_label(spec: MotionSpec, index: int) -> int:
+    """Give the label of a video; classes take turns, so they are balanced.
+
+    Args:
+        spec (MotionSpec): the data set.
+        index (int): number of the video in its split.
+
+    Returns:
+        int: class, in [0, K).
+    """
+    return index % spec.num_classes
+
+
+def render_video(
+    spec: MotionSpec, split: str, index: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the frames of one video.
+
+    Args:
+        spec (MotionSpec): the data set.
+        split (str): ``'train'`` or ``'val'``.
+        index (int): number of the video in its split.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: frames, uint8, shape (T, H, W, 3), RGB; and
+        where the object is, bool, shape (T, H, W). They depend on the arguments only.
+    """
+    rng = np.random.default_rng([spec.seed, SPLITS.index(split), index])
+    # The label is used after everything random has been drawn without it.
+    background = _smooth_field(rng, spec.size)
+    side = int(rng.integers(spec.object_size[0], spec.object_size[1] + 1))
+    texture = _texture(rng, side)
+    start = rng.uniform(0, spec.size, 2)
+    speed = rng.uniform(*spec.speed)
+
+    angle = 2 * np.pi * video_label(spec, index) / spec.num_classes
+    step = speed * np.array([np.sin(angle), np.cos(angle)])  # row, column
+    places = np.floor(start + np.arange(spec.num_frames)[:, None] * step).astype(int)
+    frames = np.repeat(background[None], spec.num_frames, axis=0)
+    object_mask = np.zeros(frames.shape[:3], dtype=bool)
+    for frame, mask, place in zip(frames, object_mask, places, strict=True):
+        box = np.ix_(*((p + np.arange(side)) % spec.size for p in place))
+        frame[box] = texture
+        mask[box] = True
+    return frames, object_mask
+
+
+def _smooth_field(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draw a background, uint8 (size, size, 3): waves longer than the frame.
+
+    Brightness varies most, so that no channel is flat anywhere: that would leave
+    nothing but coding noise in its normalised targets.
+    """
+    row, column = np.mgrid[:size, :size] / size
+    waves = []
+    for _ in range(4):
+        angle, phase = rng.uniform(0, 2 * np.pi, 2)
+        frequency = rng.uniform(0.4, 0.8) * 2 * np.pi
+        along = np.cos(angle) * column + np.sin(angle) * row
+        waves.append(np.sin(frequency * along + phase))
+    brightness, *others = waves
+    colour = np.stack(others, axis=-1) * 20 + rng.uniform(-20, 20, 3)
+    return np.rint(128 + 60 * brightness[..., None] + colour).astype(np.uint8)
+
+
+def _texture(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Draw an object, uint8 (side, side, 3): dark and light cells, lightly tinted.
+
+    The contrast is in the brightness because H.264 halves the resolution of colour,
+    and it goes beyond the range of the background.
+    """
+    cells = -(-side // 2)
+    light = rng.integers(0, 2, (cells, cells))
+    value = np.where(light, 225.0, 30.0) + rng.uniform(-20, 20, light.shape)
+    value = value.repeat(2, axis=0).repeat(2, axis=1)[:side, :side, None]
+    tint = rng.uniform(-20, 20, 3)
+    return np.clip(np.rint(value + tint), 0, 255).astype(np.uint8)
+
+
+def video_path(out: Path, split: str, index: int) -> Path:
+    """Say where a video lies.
+
+    Args:
+        out (Path): folder of the data set.
+        split (str): ``'train'`` or ``'val'``.
+        index (int): number of the video in its split.
+
+    Returns:
+        Path: ``out/videos/<split>/<index>.mp4``.
+    """
+    return Path(out) / 'videos' / split / f'{index:05d}.mp4'
+
+
+def mask_path(out: Path, split: str, index: int) -> Path:
+    """Say where the object mask of a video lies; arguments as :func:`video_path`.
+
+    Returns:
+        Path: ``out/object_masks/<split>/<index>.npz``.
+    """
+    return Path(out) / 'object_masks' / split / f'{index:05d}.npz'
+
+
+def write_video(item: tuple[str, int], spec: MotionSpec, out: Path) -> None:
+    """Render one video and write it and its object mask.
+
+    Args:
+        item (tuple[str, int]): split and number.
+        spec (MotionSpec): the data set.
+        out (Path): its folder.
+    """
+    frames, object_mask = render_video(spec, *item)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, object_mask=object_mask)
+    # The video last: where it exists, its mask does.
+    _write(mask_path(out, *item), buffer.getvalue())
+    _write(video_path(out, *item), encode_video(frames, spec.fps))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.part')
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def make_dataset(
+    out: str | Path, spec: MotionSpec, workers: int = 1, overwrite: bool = False
+) -> int:
+    """Make a data set, or what an interrupted run left undone of it.
+
+    The folder then holds ``videos/{train,val}/NNNNN.mp4``; ``train.txt`` and
+    ``val.txt`` for MMAction2's ``VideoDataset`` (``path label``, the path relative to
+    ``videos``); ``object_masks/{train,val}/NNNNN.npz`` (``object_mask``: bool, shape
+    (T, H, W)); and ``dataset.json``, the parameters, which comes last.
+
+    Args:
+        out (str | Path): folder of the data set.
+        spec (MotionSpec): what to make.
+        workers (int): processes. The result does not depend on it. Defaults to 1.
+        overwrite (bool): replace a data set with other parameters. Defaults to False.
+
+    Returns:
+        int: number of videos written; 0 if all were there already.
+
+    Raises:
+        FileExistsError: if the folder holds a data set with other parameters and
+            ``overwrite`` is off, or if it holds something else altogether.
+    """
+    out = Path(out)
+    _prepare_folder(out, spec, overwrite)
+    items = [item for item in spec.items() if not video_path(out, *item).exists()]
+    work = partial(write_video, spec=spec, out=out)
+    if items and workers > 1:
+        track_parallel_progress(work, items, workers, chunksize=4, keep_order=False)
+    elif items:
+        track_progress(work, items)
+    for split in SPLITS:
+        lines = [
+            f'{split}/{video_path(out, split, index).name} {video_label(spec, index)}\n'
+            for name, index in spec.items()
+            if name == split
+        ]
+        _write(out / f'{split}.txt', ''.join(lines).encode())
+    if (out / UNFINISHED).exists():
+        (out / UNFINISHED).replace(out / DESCRIPTION)
+    return len(items)
+
+
+def _prepare_folder(out: Path, spec: MotionSpec, overwrite: bool) -> None:
+    """Make sure that the folder holds this data set, or the beginning of it."""
+    wanted = spec.description()
+    present = [out / n for n in (DESCRIPTION, UNFINISHED) if (out / n).exists()]
+    if present:
+        found = json.loads(present[0].read_text())
+        if found == wanted:
+            return
+        if not overwrite:
+            differences = ', '.join(
+                f'{key}={found.get(key)} (wanted: {wanted.get(key)})'
+                for key in {**wanted, **found}
+                if found.get(key) != wanted.get(key)
+            )
+            raise FileExistsError(
+                f'{out} holds a motion data set with {differences}: choose another '
+                'folder, the same parameters, or --overwrite'
+            )
+        # The description goes last: until then, the rest is known to be ours.
+        for folder in ('videos', 'object_masks'):
+            shutil.rmtree(out / folder, ignore_errors=True)
+        for path in [*(out / f'{split}.txt' for split in SPLITS), *present]:
+            path.unlink(missing_ok=True)
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(
+            f'{out} is not empty and holds no motion data set: choose another folder'
+        )
+    _write(out / UNFINISHED, json.dumps(wanted, indent=2).encode())

@@ -1,0 +1,471 @@
+"""Make videos small and quick to decode, once, before they are read 800 times."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import av.filter
+from av.video.reformatter import ColorRange
+
+from ...video.folder import VIDEO_SUFFIXES, find_videos
+from .worker_pool import run_in_processes
+
+if sys.platform == 'win32':
+    import msvcrt
+
+    def _lock(file: int) -> None:
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+DESCRIPTION = 'transcode.json'
+LOCK = 'transcode.lock'
+PRESETS = (
+    'ultrafast',
+    'superfast',
+    'veryfast',
+    'faster',
+    'fast',
+    'medium',
+    'slow',
+    'slower',
+    'veryslow',
+    'placebo',
+)
+
+
+class TargetError(OSError):
+    """The new files cannot be written; the videos are not to blame."""
+
+
+@dataclass(frozen=True)
+class TranscodeSpec:
+    """What the new files are like: H.264 in MP4, 8 bits, 4:2:0, no sound.
+
+    Args:
+        short_side (int): height or width in pixels, whichever is less, even. Smaller
+            videos keep their size. Defaults to 256.
+        gop (int): most frames from one key frame to the next. Reading begins at a key
+            frame, so short is quick to read and long is small. Defaults to 30.
+        crf (int): x264's quality, 0 (lossless) to 51. Defaults to 23.
+        preset (str): x264's effort, 'ultrafast' to 'placebo'. Defaults to 'medium'.
+        fast_decode (bool): leave out the parts of H.264 that are slow to decode
+            (x264's ``tune=fastdecode``: no CABAC, no deblocking filter); files grow
+            and look a little worse. Defaults to False.
+
+    Raises:
+        ValueError: if a number is out of range or there is no such preset.
+    """
+
+    short_side: int = 256
+    gop: int = 30
+    crf: int = 23
+    preset: str = 'medium'
+    fast_decode: bool = False
+
+    def __post_init__(self) -> None:
+        for name, good, expected in (
+            ('short_side', self.short_side >= 16 and self.short_side % 2 == 0, 'even'),
+            ('gop', self.gop >= 1, 'at least 1'),
+            ('crf', 0 <= self.crf <= 51, '0 to 51'),
+            ('preset', self.preset in PRESETS, f'one of {", ".join(PRESETS)}'),
+        ):
+            if not good:
+                got = getattr(self, name)
+                raise ValueError(f'{name}: expected {expected}, got {got}')
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Give the new size of a frame: same shape, even numbers.
+
+        Args:
+            width (int): in pixels.
+            height (int): in pixels.
+
+        Returns:
+            tuple[int, int]: new width and height.
+        """
+        scale = min(1.0, self.short_side / min(width, height))
+        new_width, new_height = (
+            max(2, round(n * scale / 2) * 2) for n in (width, height)
+        )
+        return new_width, new_height
+
+
+def transcode_folder(
+    source: str | Path,
+    target: str | Path,
+    spec: TranscodeSpec,
+    workers: int = 1,
+    keep_cut_off: bool = False,
+) -> tuple[int, int, dict[str, str]]:
+    """Transcode every video below a folder into the same places below another.
+
+    A new file appears under its name when it is complete, so that a run that was
+    killed goes on where it stopped.
+
+    Args:
+        source (str | Path): folder of the videos. Nothing in it is changed.
+        target (str | Path): folder of the new files; names end in ``.mp4``.
+        spec (TranscodeSpec): what they are like.
+        workers (int): processes. Defaults to 1.
+        keep_cut_off (bool): write what is left of videos that end before the length
+            in their header. Defaults to False.
+
+    Returns:
+        tuple[int, int, dict[str, str]]: files written, files that were there already,
+        and for each one that was not written what is wrong with it.
+
+    Raises:
+        FileNotFoundError: if there is no such folder or no video in it.
+        FileExistsError: if ``target`` was made with another ``spec`` or not by this
+            function, or another run is writing into it.
+        TargetError: if ``target`` cannot be written.
+        ValueError: if one folder lies in the other, two videos would have one name, or
+            ``workers`` is less than 1.
+    """
+    source, target = Path(source), Path(target)
+    here, there = source.resolve(), target.resolve()
+    if here.is_relative_to(there) or there.is_relative_to(here):
+        raise ValueError(
+            f'expected two folders, neither in the other, got {here} and {there}; '
+            'originals are never overwritten'
+        )
+    if workers < 1:
+        raise ValueError(f'workers: expected at least 1, got {workers}')
+    names = [Path(f).relative_to(source) for f in find_videos(source, 'source')]
+    targets = Counter(name.with_suffix('.mp4') for name in names)
+    for name, count in targets.items():
+        if count > 1:
+            raise ValueError(
+                f'expected one video for {target / name}, got {count} with that name '
+                f'and different endings in {source}; rename one'
+            )
+    with _reserved(target, spec):
+        todo = [n for n in names if not (target / n.with_suffix('.mp4')).exists()]
+        work = partial(_try_file, source, target, spec, keep_cut_off)
+        errors = run_in_processes(work, todo, workers, TargetError) if todo else {}
+    failed = {
+        str(source / name): error
+        for name in todo
+        if (error := errors[name]) is not None
+    }
+    return len(todo) - len(failed), len(names) - len(todo), failed
+
+
+@contextmanager
+def _reserved(target: Path, spec: TranscodeSpec) -> Iterator[None]:
+    """Keep other runs out of a folder that holds videos made with this spec only."""
+    with _blaming(target):
+        target.mkdir(parents=True, exist_ok=True)
+        lock = open(target / LOCK, 'ab')
+    with lock:
+        # Windows tells of a lock by PermissionError, the others by BlockingIOError.
+        locked = False
+        try:
+            _lock(lock.fileno())
+            locked = True
+        except (BlockingIOError, PermissionError):
+            raise FileExistsError(
+                f'{target}: expected no other run, but one is writing into this '
+                'folder; wait for it, or choose another folder'
+            ) from None
+        except OSError:
+            pass  # some network folders know no locks; names are unique all the same
+        # Only what has a description is ours to tidy.
+        ours = locked and (target / DESCRIPTION).exists()
+        _describe(target, spec)
+        if ours:
+            _sweep(target)
+        try:
+            yield
+        finally:
+            if locked:  # processes that were killed leave theirs
+                _sweep(target)
+
+
+def _describe(target: Path, spec: TranscodeSpec) -> None:
+    """Write down the spec, or compare it with that of the files that are there."""
+    path, wanted = target / DESCRIPTION, asdict(spec)
+    found = None
+    with _blaming(path), suppress(FileNotFoundError):
+        found = path.read_text('utf-8', errors='replace')
+    with suppress(ValueError):
+        found = json.loads(found or '')
+    if found == wanted:
+        return
+    files = (p for p in target.rglob('*') if p.suffix.lower() in VIDEO_SUFFIXES)
+    video = next(files, None)
+    if video is not None and found is None:
+        raise FileExistsError(
+            f'{target}: expected an empty folder or one with {DESCRIPTION}, found '
+            f'{video}, which may be anything; choose another folder'
+        )
+    if video is not None:
+        raise FileExistsError(
+            f'{path}: expected files made with {wanted}, got {found}; choose another '
+            'folder, or the same options'
+        )
+    with _blaming(path):
+        unfinished = path.with_name(f'{uuid.uuid4().hex}.partial')
+        unfinished.write_text(json.dumps(wanted, indent=2), 'utf-8')
+        os.replace(unfinished, path)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a killed process left, by names that nobody else gives."""
+    for path in list(target.rglob('*.partial')):
+        if re.fullmatch(r'[0-9a-f]{32}|.*\.mp4', path.stem):
+            with suppress(OSError):
+                path.unlink()
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Tell errors of writing from those of reading."""
+    try:
+        yield
+    except OSError as error:
+        raise TargetError(
+            f'{path}: expected a place to write to, got "{error.strerror or error}"; '
+            'make room, change permissions or choose another folder'
+        ) from error
+
+
+def _try_file(
+    source: Path, target: Path, spec: TranscodeSpec, keep_cut_off: bool, name: Path
+) -> str | TargetError | None:
+    """Transcode one file; returns what is wrong with it, or with the target."""
+    new = target / name.with_suffix('.mp4')
+    try:
+        transcode_file(source / name, new, spec, keep_cut_off)
+    except TargetError as error:
+        return error
+    except OSError as error:
+        return error.strerror or str(error)
+    except Exception as error:  # whatever it is, the other videos go on
+        return getattr(error, 'strerror', None) or f'{type(error).__name__}: {error}'
+    return None
+
+
+def transcode_file(
+    source: str | Path,
+    target: str | Path,
+    spec: TranscodeSpec,
+    keep_cut_off: bool = False,
+) -> None:
+    """Transcode one video; frames keep their times.
+
+    Args:
+        source (str | Path): the video.
+        target (str | Path): the new file; its folder is created.
+        spec (TranscodeSpec): what it is like.
+        keep_cut_off (bool): write what is left of a video that ends before the length
+            in its header. Defaults to False.
+
+    Raises:
+        FileExistsError: if ``target`` exists.
+        TargetError: if it cannot be written.
+        OSError: if the video cannot be read to its end, or is cut off.
+        av.FFmpegError: if it cannot be read.
+    """
+    source, target = Path(source), Path(target)
+    if target.exists():
+        raise FileExistsError(f'{target} exists')
+    # A name of its own: no other process can truncate, replace or remove the file.
+    unfinished = target.with_name(f'{uuid.uuid4().hex}.partial')
+    with _blaming(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = _NewFile(unfinished, 'xb')
+    try:
+        with file:
+            _write(source, file, spec, keep_cut_off)
+        if file.error is not None:
+            raise file.error
+        with _blaming(target):
+            os.replace(unfinished, target)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink()
+        if file.error is not None:
+            raise file.error from None
+        raise
+
+
+class _NewFile(io.FileIO):
+    """A file whose errors cannot be taken for those of the video that is read."""
+
+    error: TargetError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            with _blaming(Path(str(self.name)).parent), memoryview(data) as left:
+                done = 0
+                while done < len(left):
+                    done += super().write(left[done:])
+                return done
+        except TargetError as error:
+            self.error = error  # PyAV may lose it on its way through FFmpeg
+            raise
+
+
+def _write(
+    source: Path, target: _NewFile, spec: TranscodeSpec, keep_cut_off: bool
+) -> None:
+    # Old files have titles in any encoding; nobody needs them here.
+    with av.open(f'file:{source}', metadata_errors='replace') as reading:
+        if not reading.streams.video:
+            raise OSError('no video stream')
+        stream: Any = reading.streams.video[0]
+        stream.thread_type = 'NONE'
+        frames = _frames(reading, stream, keep_cut_off)
+        with av.open(target, 'w', format='mp4') as writing:
+            encoder: Any = None
+            last: int | None = None
+            for frame in _upright(frames, stream):
+                if encoder is None:
+                    encoder = _add_stream(writing, stream, frame, spec)
+                small = frame.reformat(
+                    encoder.width,
+                    encoder.height,
+                    'yuv420p',
+                    dst_color_range=ColorRange.MPEG,
+                    interpolation='BICUBIC',
+                )
+                # AVI stores no times of showing; frames come in their order.
+                if last is None:
+                    last = frame.pts or 0
+                elif frame.pts is None or frame.pts <= last:
+                    last += max(1, round(1 / (_rate(stream) * stream.time_base)))
+                else:
+                    last = frame.pts
+                small.pts, small.time_base = last, stream.time_base
+                small.pict_type = 0  # x264 chooses its own key frames
+                writing.mux(encoder.encode(small))
+            if encoder is None:
+                raise OSError('no frame can be decoded')
+            writing.mux(encoder.encode(None))
+
+
+def _frames(reading: Any, stream: Any, keep_cut_off: bool) -> Iterator[av.VideoFrame]:
+    """Decode a video; raises OSError if it ends before the length in its header."""
+    # What is read counts, not what is decoded: a still at the end may be no frame.
+    matroska = 'matroska' in reading.format.name
+    start = end = longest = 0.0
+    previous: float | None = None
+    torn: av.FFmpegError | None = None
+    for packet in reading.demux(list(reading.streams) if matroska else stream):
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None:
+            start = min(start, float(time * packet.time_base))
+            after = (time + (packet.duration or 0)) * packet.time_base
+            end = max(end, float(after))
+        if packet.stream.index != stream.index:
+            continue
+        if packet.dts is not None:
+            now = float(packet.dts * packet.time_base)
+            longest = max(longest, now - (now if previous is None else previous))
+            previous = now
+        if torn is not None and packet.size:
+            raise torn  # and more follows: not cut off, but damaged
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            torn = error
+            continue
+        yield from frames
+    if torn is not None and not keep_cut_off:
+        raise OSError(
+            f'cut off in its last frame ({torn.strerror}); get it anew, or keep what '
+            'is left (--keep-cut-off)'
+        )
+    length = _length(reading, stream)
+    # Few files say how long the last frame is shown, and their clocks may be coarse.
+    if not keep_cut_off and end - start < length - max(0.1, 2 * longest):
+        raise OSError(
+            f'cut off: expected {length:.2f} s, as its header says, found '
+            f'{end - start:.2f} s; get it anew, or keep what is left (--keep-cut-off)'
+        )
+
+
+def _length(reading: Any, stream: Any) -> float:
+    """Give the length in seconds that a file's header tells of; 0 if it does not."""
+    name = reading.format.name
+    if name == 'avi':  # its duration is FFmpeg's guess from the size of the file
+        return float(stream.frames * stream.time_base)
+    if 'mp4' in name:
+        return float((stream.duration or 0) * stream.time_base)
+    # FFmpeg guesses where there is none, if it knows a stream's bits a second.
+    told = any(key.startswith('DURATION') for key in stream.metadata)
+    contexts = [s.codec_context for s in reading.streams]
+    if 'matroska' in name and (told or not any(c and c.bit_rate for c in contexts)):
+        return (reading.duration or 0) / av.time_base  # of the longest, be it sound
+    return 0.0  # such as MPEG streams
+
+
+def _upright(frames: Iterator[av.VideoFrame], stream: Any) -> Iterator[av.VideoFrame]:
+    """Turn pictures that the file says lie on their side; the new one says nothing."""
+    graph: Any = None
+    for frame in frames:
+        turns = round(frame.rotation / 90) % 4  # against the clock
+        if turns:
+            if graph is None:
+                graph = av.filter.Graph()
+                graph.link_nodes(
+                    graph.add_buffer(template=stream),
+                    *(graph.add(*turn) for turn in _TURNS[turns]),
+                    graph.add('buffersink'),
+                ).configure()
+            graph.vpush(frame)
+            frame = graph.vpull()
+        yield frame
+
+
+# FFmpeg's filters for that many quarter turns against the clock.
+_TURNS: dict[int, list[tuple[str, ...]]] = {
+    1: [('transpose', 'cclock')],
+    2: [('hflip',), ('vflip',)],
+    3: [('transpose', 'clock')],
+}
+
+
+def _rate(stream: Any) -> Fraction:
+    """Frames a second."""
+    return stream.average_rate or stream.guessed_rate or Fraction(25)
+
+
+def _add_stream(
+    writing: Any, source: Any, frame: av.VideoFrame, spec: TranscodeSpec
+) -> Any:
+    options = {'crf': str(spec.crf), 'preset': spec.preset, 'g': str(spec.gop)}
+    if spec.fast_decode:
+        options['tune'] = 'fastdecode'
+    stream = writing.add_stream('libx264', rate=_rate(source), options=options)
+    stream.width, stream.height = spec.size(frame.width, frame.height)
+    stream.pix_fmt = 'yuv420p'
+    context = stream.codec_context
+    context.thread_count = 1
+    context.time_base = stream.time_base = source.time_base
+    # What turns the pixels into RGB again is part of the picture.
+    context.color_range = ColorRange.MPEG
+    old = source.codec_context
+    context.colorspace = old.colorspace or 2  # what was RGB is not, so unspecified
+    context.color_primaries, context.color_trc = old.color_primaries, old.color_trc
+    return stream

@@ -1,0 +1,93 @@
+"""torch.compile by MMEngine's switch, for the part of a step that is a graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmaction.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ...models.mae_recognizer import MAERecognizer
+
+
+@HOOKS.register_module()
+class CompileHook(Hook):
+    """Compile what computes: the loss of pre-training, the encoder of a classifier.
+
+    The switch is MMEngine's own, ``compile=True`` or ``compile=dict(mode=...)``, with
+    the arguments of ``torch.compile``. ``dict(disable=True)`` is off, until it gets
+    another argument: so a base config can have it, and ``--cfg-options compile.mode``
+    fill it. MMEngine compiles the whole ``train_step``, which breaks into pieces at the
+    batch's data samples, the backward pass and the optimizer. Here the compiled part is
+    one graph, used in training only; weights, their names and evaluation stay as they
+    are.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Take the switch over before MMEngine looks at it."""
+        self._options = compile_options(runner.cfg.get('compile', False))
+        runner.cfg.compile = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Compile, after hooks such as ``EMAHook`` have made their copies."""
+        if self._options is not None:
+            model = runner.model
+            compile_model(
+                model.module if is_model_wrapper(model) else model, **self._options
+            )
+
+
+def compile_options(switch: bool | dict[str, Any] | None) -> dict[str, Any] | None:
+    """Read the switch.
+
+    Args:
+        switch (bool | dict, optional): ``compile`` of a config.
+
+    Returns:
+        dict | None: arguments of ``torch.compile``; None for off.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if switch is None or isinstance(switch, bool):
+        return {} if switch else None
+    if not isinstance(switch, dict):
+        raise ValueError(
+            'compile: expected True, False or a dict of arguments of torch.compile, '
+            f'such as compile.mode=max-autotune, got {switch!r}'
+        )
+    options = {**switch}
+    return None if options.pop('disable', False) and not options else options
+
+
+def compile_model(model: nn.Module, **options: Any) -> None:
+    """Compile the training part of a recognizer, in place.
+
+    Args:
+        model (nn.Module): a ``MAERecognizer``, whose loss is compiled, or any model
+            with a ``backbone``, whose forward pass is.
+        **options: of ``torch.compile``.
+    """
+    if isinstance(model, MAERecognizer):
+        compiled_loss = torch.compile(model.loss, **options)
+
+        def loss(
+            inputs: Tensor, data_samples: Any = None, mask: Tensor | None = None
+        ) -> dict[str, Tensor]:
+            # Data samples differ from batch to batch, and the loss has no use for them.
+            return compiled_loss(inputs, mask=mask)
+
+        model.__dict__['loss'] = loss
+    else:
+        backbone: Any = model.backbone
+        eager, compiled = backbone.forward, torch.compile(backbone.forward, **options)
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            # Evaluation has other batch sizes: each would be compiled again.
+            return (compiled if backbone.training else eager)(*args, **kwargs)
+
+        backbone.__dict__['forward'] = forward

@@ -1,0 +1,108 @@
+"""Judge the encoder while it is pre-trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmaction.registry import DATASETS, HOOKS
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ...datasets.from_config import names_and_labels
+from ...evaluation.features import extract
+from ...evaluation.knn import check_settings, knn_accuracy
+from .training_state import preserve_training_state
+
+
+@HOOKS.register_module()
+class KnnHook(Hook):
+    """Classify videos by their nearest neighbours before training and every few epochs.
+
+    Before, because that reads every video once: what cannot be read is found then, and
+    the encoder one starts with is what to compare with. Logs ``knn/top1`` and
+    ``knn/top5``, in [0, 1]. Labels are used for that only. In a distributed run every
+    process encodes its share of the videos. Training goes on as if nothing had
+    happened: modes, random numbers and loaders stay as they are.
+
+    Args:
+        train_dataset (dict): labelled data set to find the neighbours in, with a
+            pipeline that draws nothing at random.
+        val_dataset (dict): data set to classify, with the same pipeline.
+        interval (int): epochs from one evaluation to the next; the last epoch is
+            always followed by one. Defaults to 10.
+        k (int): number of neighbours. Defaults to 20.
+        temperature (float): of their votes. Defaults to 0.07.
+        batch_size (int): videos a batch. Defaults to 32.
+        num_workers (int): processes that read videos. Defaults to 2.
+
+    Raises:
+        ValueError: before training starts, if there are fewer than ``k`` videos, the
+            temperature is not positive, or a video cannot be read.
+    """
+
+    def __init__(
+        self,
+        train_dataset: dict,
+        val_dataset: dict,
+        interval: int = 10,
+        k: int = 20,
+        temperature: float = 0.07,
+        batch_size: int = 32,
+        num_workers: int = 2,
+    ) -> None:
+        self.dataset_cfgs = (train_dataset, val_dataset)
+        self.interval = interval
+        self.k = k
+        self.temperature = temperature
+        self.loading: dict[str, Any] = dict(
+            batch_size=batch_size, num_workers=num_workers
+        )
+
+    def before_train(self, runner: Runner) -> None:
+        """Build the data sets and evaluate: what is wrong is found now, not in hours.
+
+        Args:
+            runner (Runner): the runner.
+        """
+        self.datasets = [
+            DATASETS.build({**cfg, 'test_mode': True}) for cfg in self.dataset_cfgs
+        ]
+        self.labels = [
+            torch.from_numpy(names_and_labels(dataset)[1]) for dataset in self.datasets
+        ]
+        check_settings([self.k], self.temperature, len(self.datasets[0]))
+        self._evaluate(runner, runner.epoch)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Evaluate, if it is time.
+
+        Args:
+            runner (Runner): the runner.
+        """
+        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(
+            runner
+        ):
+            self._evaluate(runner, runner.epoch + 1)
+
+    def _evaluate(self, runner: Runner, epoch: int) -> None:
+        """Evaluate after so many epochs."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        device = next(model.parameters()).device
+        with preserve_training_state(model):
+            bank, queries = (
+                extract(model, dataset, **self.loading).to(device)
+                for dataset in self.datasets
+            )
+        bank_labels, labels = (labels.to(device) for labels in self.labels)
+        top1, top5 = knn_accuracy(
+            bank, bank_labels, queries, labels, [self.k], self.temperature
+        )[self.k]
+        scalars = {'knn/top1': top1, 'knn/top5': top5}
+        runner.message_hub.update_scalars(scalars)
+        runner.visualizer.add_scalars(scalars, step=epoch)
+        runner.logger.info(
+            f'Epoch(knn) [{epoch}]  '
+            + '  '.join(f'{name}: {value:.4f}' for name, value in scalars.items())
+        )

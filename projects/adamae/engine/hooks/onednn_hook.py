@@ -1,0 +1,32 @@
+"""Faster matrix products while a run is on a CPU."""
+
+from mmaction.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ...utils import cpu
+
+
+@HOOKS.register_module()
+class OneDNNHook(Hook):
+    """Multiply float32 matrices with oneDNN during a run, where that is faster.
+
+    Nothing happens with an accelerator, or on a CPU that MKL serves well. Results
+    differ by rounding. See :func:`projects.adamae.utils.cpu.use_onednn`.
+
+    Args:
+        enabled (bool): False leaves all products to MKL. Defaults to True.
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
+
+    def before_run(self, runner: Runner) -> None:
+        """Switch, before anything is computed or compiled."""
+        cpu.stop_onednn()  # of a run that an error ended
+        if self.enabled and cpu.use_onednn():
+            runner.logger.info('Matrix products on this CPU: oneDNN instead of MKL')
+
+    def after_run(self, runner: Runner) -> None:
+        """Leave the process as it was."""
+        cpu.stop_onednn()

@@ -1,0 +1,197 @@
+"""What an encoder makes of videos: one vector each, or the whole token grid."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmaction.models.recognizers.base import BaseRecognizer
+from mmengine.dataset import (
+    BaseDataset,
+    ConcatDataset,
+    DefaultSampler,
+    pseudo_collate,
+)
+from mmengine.dist import all_gather, all_gather_object
+from safetensors.numpy import save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..datasets.from_config import video_name
+
+
+class _Readable(Dataset):
+    """Hand errors over as values: as such they leave a worker in one line."""
+
+    def __init__(self, dataset: BaseDataset | ConcatDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.dataset[index]
+        except Exception as error:  # decord raises a class of its own
+            name = video_name(self.dataset.get_data_info(index))
+            text = ' '.join(str(error).split())[:200]
+            return ValueError(
+                f'{name}: cannot be read ({type(error).__name__}: {text})'
+            )
+
+
+@torch.no_grad()
+def encode(
+    model: BaseRecognizer, clips: Tensor, tokens: bool = False, views: int = 1
+) -> Tensor:
+    """Encode clips without masking any token.
+
+    The vector of a clip is the mean over its tokens as the encoder gives them; an
+    encoder that was fine-tuned normalises after that mean, as its classifier sees it.
+
+    Args:
+        model (BaseRecognizer): in evaluation mode.
+        clips (Tensor): normalised, shape (B * views, C, T, H, W), float.
+        tokens (bool): give the token grid instead. Defaults to False.
+        views (int): clips a video, next to each other. Their vectors are averaged.
+            Defaults to 1.
+
+    Returns:
+        Tensor: shape (B, D), or (B, t, h, w, D) for tokens; float32.
+
+    Raises:
+        ValueError: if tokens of several clips a video are asked for.
+    """
+    backbone = model.backbone
+    if tokens and views > 1:
+        raise ValueError(
+            f'expected one clip a video for a token grid, got {views}; choose a '
+            'pipeline with num_clips=1 and one crop'
+        )
+    x = backbone.encode(backbone.embed(clips)).float()
+    if tokens:
+        return x.unflatten(1, backbone.token_grid)
+    return backbone.pool(x).unflatten(0, (-1, views)).mean(1)
+
+
+def iter_features(
+    model: BaseRecognizer,
+    dataset: BaseDataset | ConcatDataset,
+    batch_size: int,
+    num_workers: int = 0,
+    tokens: bool = False,
+) -> Iterator[Tensor]:
+    """Encode a data set, batch by batch.
+
+    In a distributed run each process gets every n-th video, and the last ones begin
+    again with the first so that all processes get as many.
+
+    Args:
+        model (BaseRecognizer): in evaluation mode.
+        dataset (BaseDataset): with ``PackActionInputs`` at the end of its pipeline.
+        batch_size (int): videos a batch.
+        num_workers (int): processes that read videos. Defaults to 0.
+        tokens (bool): see :func:`encode`. Defaults to False.
+
+    Yields:
+        Tensor: features of a batch, on the CPU, in the order of the data set.
+
+    Raises:
+        ValueError: if a video cannot be read; names it.
+    """
+    loader = DataLoader(
+        _Readable(dataset),
+        batch_size,
+        # Without a seed of its own it would draw one, at the cost of the global state.
+        sampler=DefaultSampler(dataset, shuffle=False, seed=0),
+        num_workers=num_workers,
+        collate_fn=list,
+        generator=torch.Generator(),
+    )
+    for videos in loader:
+        for error in (v for v in videos if isinstance(v, Exception)):
+            raise error
+        clips = model.data_preprocessor(pseudo_collate(videos))['inputs']
+        clips = clips.reshape(-1, *clips.shape[-4:])
+        yield encode(model, clips, tokens, len(clips) // len(videos)).cpu()
+
+
+def extract(
+    model: BaseRecognizer,
+    dataset: BaseDataset | ConcatDataset,
+    batch_size: int,
+    num_workers: int = 0,
+) -> Tensor:
+    """Give the vectors of all videos; in a distributed run, to every process.
+
+    Args:
+        model (BaseRecognizer): in evaluation mode.
+        dataset (BaseDataset): with ``PackActionInputs`` at the end of its pipeline.
+        batch_size (int): videos a batch.
+        num_workers (int): processes that read videos. Defaults to 0.
+
+    Returns:
+        Tensor: shape (V, D), float32, on the CPU, in the order of the data set.
+
+    Raises:
+        ValueError: on every process, if one of them cannot read a video; names it.
+    """
+    share, problem = torch.empty(0), None
+    try:
+        share = torch.cat([*iter_features(model, dataset, batch_size, num_workers)])
+    except ValueError as error:
+        problem = str(error)
+    # Otherwise the other processes would wait for this one.
+    for told in all_gather_object(problem):
+        if told:
+            raise ValueError(told)
+    return torch.stack(all_gather(share), dim=1).flatten(0, 1)[: len(dataset)]
+
+
+def write(path: Path, batches: Iterable[Tensor], shape: tuple[int, ...]) -> None:
+    """Write features to a file, which appears when it is complete.
+
+    Args:
+        path (Path): ends in ``.npy``, written as they come, or in ``.safetensors``
+            (under the name ``features``), for which they must fit into memory.
+        batches (Iterable[Tensor]): shape (B, ...), float32, on the CPU.
+        shape (tuple[int, ...]): of all of them together, (V, ...).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
+    if path.suffix == '.npy':
+        # Token grids of a large data set do not fit into memory.
+        rows = np.lib.format.open_memmap(unfinished, 'w+', np.float32, shape)
+    else:
+        rows = np.empty(shape, np.float32)
+    try:
+        done = 0
+        for batch in batches:
+            rows[done : done + len(batch)] = batch.numpy()
+            done += len(batch)
+        if path.suffix == '.npy':
+            rows.flush()
+        else:
+            save_file({'features': rows}, unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_names(path: Path, names: Sequence[str], labels: np.ndarray) -> None:
+    """Write a line a video: its name, a tab, its label or labels with tabs between.
+
+    Args:
+        path (Path): the file.
+        names (Sequence[str]): of V videos.
+        labels (np.ndarray): as of :func:`.from_config.names_and_labels`.
+    """
+    with open(path, 'w', encoding='utf-8') as file:
+        for name, label in zip(names, labels, strict=True):
+            if label.ndim:
+                label = label.nonzero()[0]
+            print(name, *np.atleast_1d(label), sep='\t', file=file)

@@ -1,0 +1,194 @@
+"""The encoder: MMAction2's video ViT, run on any subset of its tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmaction.models.backbones.vit_mae import VisionTransformer
+from mmaction.registry import MODELS
+from torch import Tensor
+
+from ...checkpoints import load_pretrained
+from ..tokens import gather_tokens
+from ..transformer import BlockStack, TransformerBlock
+
+
+@MODELS.register_module()
+class MaskedVisionTransformer(VisionTransformer):
+    """MMAction2's ``VisionTransformer`` with the two halves of a masked autoencoder.
+
+    :meth:`embed` gives all tokens, :meth:`encode` runs the blocks on some of them.
+    Parameters and state-dict keys are those of the stock class, so either loads the
+    other's checkpoint; ``forward`` computes the same features.
+
+    Args:
+        img_size (int): height and width of a clip in pixels. Defaults to 224.
+        patch_size (int): pixels along each side of a token. Defaults to 16.
+        in_channels (int): colour channels of a clip. Defaults to 3.
+        embed_dims (int): D, width of the tokens. Defaults to 768.
+        depth (int): number of transformer blocks. Defaults to 12.
+        num_heads (int): attention heads. Defaults to 12.
+        num_frames (int): frames of a clip. Defaults to 16.
+        tubelet_size (int): frames of a token. Defaults to 2.
+        drop_path_rate (float): stochastic depth of the last block, rising linearly
+            from 0 at the first. Defaults to 0.
+        with_cp (bool): activation checkpointing in the blocks. Defaults to False.
+        **kwargs: every other argument of MMAction2's ``VisionTransformer``
+            (``mlp_ratio``, ``qkv_bias``, ``norm_cfg``, ``use_mean_pooling``,
+            ``init_cfg``, ...).
+
+    Raises:
+        ValueError: if ``patch_size`` does not divide ``img_size``, ``tubelet_size``
+            not ``num_frames``, or ``num_heads`` not ``embed_dims``.
+    """
+
+    def __init__(
+        self,
+        img_size: int = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        embed_dims: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        num_frames: int = 16,
+        tubelet_size: int = 2,
+        drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        for size, name, part, part_name in (
+            (img_size, 'img_size', patch_size, 'patch_size'),
+            (num_frames, 'num_frames', tubelet_size, 'tubelet_size'),
+        ):
+            if size < part or size % part:
+                raise ValueError(
+                    f'{name}={size} is not divisible by {part_name}={part}: a clip '
+                    'must be a whole number of tokens'
+                )
+        # The blocks are the one thing we build ourselves, hence a depth of 0 here.
+        super().__init__(
+            img_size=img_size,
+            patch_size=patch_size,
+            in_channels=in_channels,
+            embed_dims=embed_dims,
+            depth=0,
+            num_heads=num_heads,
+            num_frames=num_frames,
+            tubelet_size=tubelet_size,
+            **kwargs,
+        )
+        self.in_channels = in_channels
+        self.tubelet_size = tubelet_size
+        self.clip_size = (num_frames, img_size, img_size)
+        self.token_shape = (tubelet_size, patch_size, patch_size, in_channels)
+        self.token_grid = (num_frames // tubelet_size, *self.grid_size)
+        self.num_tokens = self.pos_embed.shape[1]
+        block_args = {
+            name: kwargs[name]
+            for name in (
+                'mlp_ratio',
+                'qkv_bias',
+                'qk_scale',
+                'drop_rate',
+                'attn_drop_rate',
+                'norm_cfg',
+                'init_values',
+            )
+            if name in kwargs
+        }
+        rates = torch.linspace(0, drop_path_rate, depth).tolist()
+        self.blocks = BlockStack(
+            [
+                TransformerBlock(
+                    embed_dims, num_heads, drop_path_rate=rate, **block_args
+                )
+                for rate in rates
+            ],
+            with_cp=with_cp,
+        )
+
+    def init_weights(self) -> None:
+        """Initialise; a ``Pretrained`` checkpoint must fit to the last weight.
+
+        MMEngine's own initialiser leaves what does not fit at random.
+
+        Raises:
+            CheckpointMismatch: if it does not, see ``load_pretrained``.
+        """
+        init_cfg: Any = self.init_cfg
+        cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg]
+        pretrained = [c for c in cfgs if c and c['type'] == 'Pretrained']
+        self.init_cfg: Any = [c for c in cfgs if c and c not in pretrained]
+        super().init_weights()
+        self.init_cfg = init_cfg
+        for cfg in pretrained:
+            load_pretrained(self, cfg['checkpoint'], cfg.get('prefix'))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode clips for a classifier, as MMAction2's ``VisionTransformer``.
+
+        Args:
+            x (Tensor): normalised clips, shape (B, C, T, H, W), float.
+
+        Returns:
+            Tensor: shape (B, D), or what ``return_feat_map`` asks for.
+
+        Raises:
+            ValueError: if the clips are not of the size the model was built for.
+        """
+        self._check_clips(x)
+        return super().forward(x)
+
+    def _check_clips(self, x: Tensor) -> None:
+        expected = (self.in_channels, *self.clip_size)
+        if tuple(x.shape[1:]) != expected:
+            raise ValueError(
+                f'expected clips of shape (B, {", ".join(map(str, expected))}) '
+                f'(channels, frames, height, width), got {tuple(x.shape)}; change the '
+                'data pipeline (clip_len, crop size) or the backbone (num_frames, '
+                'img_size)'
+            )
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Cut a clip into tokens (AdaMAE, sec. 3.1), without positions.
+
+        Args:
+            x (Tensor): normalised clips, shape (B, C, T, H, W), float.
+
+        Returns:
+            Tensor: shape (B, N, D).
+
+        Raises:
+            ValueError: if the clips are not of the size the model was built for.
+        """
+        self._check_clips(x)
+        return self.patch_embed(x)[0]
+
+    def encode(self, tokens: Tensor, visible_ids: Tensor | None = None) -> Tensor:
+        """Run the transformer on the visible tokens only (AdaMAE, sec. 3.2).
+
+        Args:
+            tokens (Tensor): all tokens, from :meth:`embed`, shape (B, N, D), float.
+            visible_ids (Tensor, optional): int64, shape (B, V). Defaults to all.
+
+        Returns:
+            Tensor: shape (B, V, D), normalised where the model normalises tokens
+            (``use_mean_pooling=False``).
+        """
+        x = tokens + self.pos_embed
+        if visible_ids is not None:
+            x = gather_tokens(x, visible_ids)
+        return self.norm(self.blocks(self.pos_drop(x)))
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Make one vector of the tokens of a clip, as a classifier gets it.
+
+        Args:
+            tokens (Tensor): all of them, from :meth:`encode`, shape (B, N, D), float.
+
+        Returns:
+            Tensor: their mean, shape (B, D), normalised where the tokens are not.
+        """
+        x = tokens.mean(1)
+        return x if self.fc_norm is None else self.fc_norm(x)

@@ -1,0 +1,1 @@
+"""What any package could use: files, processors."""

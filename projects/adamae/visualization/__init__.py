@@ -1,0 +1,1 @@
+"""Pictures of what a masked autoencoder sees, predicts and looks at."""

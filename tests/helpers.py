@@ -1,0 +1,101 @@
+"""Tiny models, tiny videos and other things that several tests need."""
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from projects.adamae.video.writer import encode_video
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / 'configs'
+DATA = ROOT / 'tests/data'
+
+
+@cache
+def load_tool(name):
+    """Import ``tools/<name>.py`` as a module."""
+    path = ROOT / 'tools' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_tool(name, *arguments, **cfg_options):
+    """Run ``tools/<name>.py`` in this process, with ``--cfg-options`` as keywords."""
+    options = [f'{key}={value}' for key, value in cfg_options.items()]
+    if options:
+        options.insert(0, '--cfg-options')
+    load_tool(name).main([*map(str, arguments), *options])
+
+
+def run_command(*command, cwd=None, timeout=300, **env):
+    """Run a tool or launcher as a user would; returns its ``CompletedProcess``.
+
+    A ``.py`` file of ``tools`` is run by this Python, launchers are told to use it.
+    """
+    command = [str(part) for part in command]
+    if command[0].endswith('.py'):
+        command.insert(0, sys.executable)
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT), **env},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def free_port():
+    """A port for the processes of a run, as a string."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
+
+
+def tiny_model_cfg(sampler=None, **parts):
+    """Config of a masked autoencoder with 4 x 2 x 2 tokens of 2 x 8 x 8 pixels."""
+    cfg = dict(
+        type='MAERecognizer',
+        data_preprocessor=dict(
+            type='AdaMAEDataPreprocessor',
+            mean=[123.675, 116.28, 103.53],
+            std=[58.395, 57.12, 57.375],
+        ),
+        backbone=dict(
+            type='MaskedVisionTransformer',
+            img_size=16,
+            patch_size=8,
+            num_frames=8,
+            embed_dims=16,
+            depth=2,
+            num_heads=2,
+        ),
+        sampler=sampler
+        or dict(type='AdaptiveSamplerHead', mask_ratio=0.75, num_heads=2),
+        decoder=dict(type='MAEDecoder', embed_dims=8, depth=1, num_heads=2),
+    )
+    for part, overrides in parts.items():
+        cfg[part] = {**cfg.get(part, {}), **overrides}
+    return cfg
+
+
+def write_videos(folder, count=4, frames=40, size=(48, 64)):
+    """Write small H.264 files; returns the lines of an annotation file."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for i in range(count):
+        coarse = rng.integers(0, 256, (frames, size[0] // 8, size[1] // 8, 3))
+        clip = coarse.repeat(8, axis=1).repeat(8, axis=2).astype(np.uint8)
+        (folder / f'{i}.mp4').write_bytes(encode_video(clip, fps=12))
+        lines.append(f'{i}.mp4 {i % 2}')
+    return lines

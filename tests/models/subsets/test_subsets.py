@@ -1,0 +1,322 @@
+"""Decoding some of the masked tokens: the draws, and that no estimate is biased.
+
+The randomness of a choice is enumerated: every order of the noise, every offset, and
+every interval of the one number that a systematic draw needs.
+"""
+
+from itertools import permutations
+from unittest.mock import patch
+
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.testing import assert_close
+
+from projects.adamae import AdaMAELoss
+from projects.adamae.models.subsets import (
+    RandomSubset,
+    RunningCellSubset,
+    SamplerSubset,
+    TokenSubset,
+)
+from projects.adamae.models.subsets.running_cell import chances_by_phase
+from projects.adamae.models.subsets.sampler import systematic_draw
+from tests.helpers import tiny_model_cfg
+
+SUBSETS = [
+    dict(type='RandomSubset', keep_ratio=0.4),
+    dict(type='RunningCellSubset', keep_ratio=0.4),
+    dict(type='SamplerSubset', keep_ratio=0.4, mix_uniform=0.2),
+]
+MASKED = 5  # so that 2 are decoded
+
+
+def outcomes(subset, masked_ids, log_probs):
+    """List every choice: ids (R, K), weights (R, K) and probabilities (R,)."""
+    size = masked_ids.shape[1]
+    orders = torch.tensor(list(permutations(range(size)))) / size
+    if isinstance(subset, SamplerSubset):
+        count = subset.count(size)
+        q = log_probs.gather(1, masked_ids).softmax(1).double()
+        q = (1 - subset.mix_uniform) * q + subset.mix_uniform / size
+        ends = (count * q.cumsum(1) % 1).flatten().sort().values
+        ends = torch.cat([torch.zeros(1), ends, torch.ones(1)])
+        noise = ((ends[1:] + ends[:-1]) / 2)[:, None]
+        chance = ends.diff()
+        offsets = noise  # not asked for
+    elif isinstance(subset, RunningCellSubset):
+        noise = orders.repeat(4, 1)
+        offsets = torch.arange(4).repeat_interleave(len(orders))[:, None]
+        chance = torch.full((len(noise),), 1 / len(noise))
+    else:
+        noise = offsets = orders
+        chance = torch.full((len(noise),), 1 / len(noise))
+    rows = len(noise)
+    with (
+        patch('torch.rand', return_value=noise),
+        patch('torch.randint', return_value=offsets),
+    ):
+        ids, weights = subset(masked_ids.expand(rows, -1), log_probs.expand(rows, -1))
+    assert_close(chance.sum().item(), 1.0)
+    return ids, weights, chance.float()
+
+
+@pytest.fixture(params=SUBSETS, ids=lambda cfg: cfg['type'])
+def cfg(request):
+    return request.param
+
+
+@pytest.mark.parametrize(
+    'policy, baseline',
+    [
+        ('log', None),
+        ('log', 'clip'),
+        ('linear', None),
+        ('linear', 'clip'),
+        ('plackett_luce', None),
+    ],
+)
+def test_expected_losses_and_gradients_are_the_full_ones(cfg, policy, baseline):
+    """Given the error of every token, over all choices."""
+    loss = AdaMAELoss(sampling_weight=1.0, policy=policy, baseline=baseline)
+    subset = MODELS.build(dict(grid_size=(2, 2, 2), **cfg))
+    keys, patches = torch.randn(1, 8), torch.rand(1, 8, 8, 3)
+    masked_ids = keys.topk(MASKED, largest=False).indices.sort().values
+    table = torch.randn(8, 24, requires_grad=True)  # a prediction for every place
+    logits = torch.randn(1, 8).mul(2).requires_grad_()
+
+    def step(ids, weights, keys):
+        rows = len(ids)
+        log_probs = logits.log_softmax(1).expand(rows, -1)
+        losses = loss(
+            table[ids],
+            patches[0][ids],
+            ids,
+            log_probs,
+            keys.expand(rows, -1),
+            masked_ids.expand(rows, -1),
+            weights,
+        )
+        names = ('loss_reconstruction', 'loss_sampling')
+        gradients = [
+            torch.autograd.grad(losses[name], parameter, retain_graph=True)[0]
+            for name, parameter in zip(names, (table, logits), strict=True)
+        ]
+        return [losses[name].detach() for name in names] + gradients
+
+    full = step(masked_ids, None, keys)
+    ids, weights, chance = outcomes(subset, masked_ids, logits.log_softmax(1).detach())
+    assert ids.shape[1] == 2
+    # The loss is a mean over rows: scaled, it becomes the expectation.
+    expectation = step(ids, weights * chance[:, None] * len(ids), keys)
+    for a, b in zip(expectation, full, strict=True):
+        assert_close(a, b, rtol=1e-5, atol=1e-6)
+    # One choice alone is another matter.
+    assert not torch.allclose(step(ids[:1], weights[:1], keys)[0], full[0], rtol=1e-3)
+
+
+def test_expectation_with_a_baseline_over_the_batch():
+    """Two clips, every pair of choices."""
+    loss = AdaMAELoss(sampling_weight=1.0, policy='plackett_luce', baseline='batch')
+    keys, patches = torch.randn(2, 6), torch.rand(2, 6, 8, 3)
+    masked_ids = keys.topk(4, dim=1, largest=False).indices.sort(1).values
+    pred, logits = torch.randn(2, 6, 24), torch.randn(2, 6, requires_grad=True)
+    rows = torch.arange(2)[:, None]
+
+    def step(ids, weights=None):
+        losses = loss(
+            pred[rows, ids],
+            patches[rows, ids],
+            ids,
+            logits.log_softmax(1),
+            keys,
+            masked_ids,
+            weights,
+        )
+        return torch.autograd.grad(losses['loss_sampling'], logits)[0]
+
+    choices = list(permutations(range(4), 2))
+    gradients = [
+        step(masked_ids.gather(1, torch.tensor([a, b])), torch.full((2, 2), 0.5))
+        for a in choices
+        for b in choices
+    ]
+    assert_close(torch.stack(gradients).mean(0), step(masked_ids))
+
+
+class PointwiseDecoder(nn.Module):
+    """Predict each token from the latents and its place, whatever else is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(16, 8)
+        self.pos_embed = nn.Parameter(torch.randn(16, 8))
+        self.head = nn.Linear(8, 384)
+
+    def forward(self, latents, visible_ids, masked_ids):
+        context = self.embed(latents).mean(1, keepdim=True)
+        return self.head((context + self.pos_embed[masked_ids]).tanh())
+
+
+def test_expected_gradient_of_every_weight_of_a_model(cfg):
+    model_cfg = tiny_model_cfg(loss=dict(type='AdaMAELoss', sampling_weight=1.0))
+    model_cfg['sampler']['drop_rate'] = 0.0
+    model = MODELS.build(model_cfg).train()
+    model.init_weights()
+    model.decoder = PointwiseDecoder()
+    clip = torch.randn(1, 3, 8, 16, 16)
+    mask = torch.zeros(1, 16, dtype=torch.bool)
+    mask[0, [0, 3, 5, 10, 13]] = True
+
+    def step(rows):
+        model.zero_grad()
+        losses = model(
+            clip.expand(rows, -1, -1, -1, -1), None, 'loss', mask=mask.expand(rows, -1)
+        )
+        (losses['loss_reconstruction'] + losses['loss_sampling']).backward()
+        return {name: p.grad for name, p in model.named_parameters()}
+
+    full = step(1)
+    with torch.no_grad():
+        log_probs = model.sampler(model.backbone.embed(clip), mask).log_probs
+    subset = MODELS.build(dict(grid_size=(4, 2, 2), **cfg))
+    ids, weights, chance = outcomes(subset, mask.nonzero()[:, 1][None], log_probs)
+    scaled = weights * chance[:, None] * len(ids)
+    model.subset = lambda masked_ids, log_probs: (ids, scaled)
+    expectation = step(len(ids))
+    for name, gradient in full.items():
+        if name in ('sampler.head.bias', 'sampler.blocks.0.mlp.layers.1.bias'):
+            # softmax does not notice them: 0, up to rounding.
+            assert max(expectation[name].abs().max(), gradient.abs().max()) < 1e-5
+            continue
+        scale = gradient.abs().max().item()
+        assert scale > 1e-8, name
+        assert_close(
+            expectation[name], gradient, rtol=1e-4, atol=1e-4 * scale, msg=name
+        )
+
+
+def test_a_choice_is_of_masked_tokens(cfg):
+    subset = MODELS.build(dict(grid_size=(4, 6, 6), **{**cfg, 'keep_ratio': 0.3}))
+    masked_ids = torch.rand(50, 144).argsort(1)[:, :100].sort(1).values
+    log_probs = torch.randn(50, 144).log_softmax(1)
+    ids, weights = subset(masked_ids, log_probs)
+    assert ids.shape == weights.shape == (50, 30) and weights.dtype == torch.float32
+    assert not weights.requires_grad and weights.min() > 0
+    for row, masked in zip(ids.tolist(), masked_ids.tolist(), strict=True):
+        assert set(row) <= set(masked)
+        assert len(set(row)) == 30 or isinstance(subset, SamplerSubset)
+    again, _ = subset(masked_ids, log_probs)
+    assert not torch.equal(again, ids)
+
+
+def test_running_cell():
+    """Everything masked: half of every cell, one place on at the next step."""
+    subset = RunningCellSubset(grid_size=(5, 4, 6))
+    ids, weights = subset(torch.arange(120).expand(20, -1))
+    assert_close(weights, torch.full((20, 60), 1 / 60))
+    chosen = torch.zeros(20, 120, dtype=torch.bool).scatter(1, ids, True)
+    # clip, step, row of cells, row in it, column of cells, column in it
+    cells = chosen.reshape(20, 5, 2, 2, 3, 2).transpose(3, 4).flatten(4)
+    assert (cells.sum(-1) == 2).all()
+    assert (cells == cells[:, :, :1, :1]).all()
+    pattern = cells[:, :, 0, 0]
+    assert torch.equal(pattern[:, 1:], pattern[:, :-1].roll(1, dims=-1))
+    assert len(pattern[:, 0].unique(dim=0)) == 4
+
+
+def test_chances_of_an_uneven_mask():
+    """Three tokens in one place of the cell, one in another, two to choose."""
+    chances = chances_by_phase(torch.tensor([[0, 0, 0, 2]]), 2, 4)
+    # Starting at 0 and 3: two of the three; at 1 and 2: the one, and one of the three.
+    assert_close(chances, torch.full((1, 4), (2 / 3 + 1 / 3) / 2))
+    chances = chances_by_phase(torch.tensor([[0, 0, 0, 3]]), 2, 4)
+    # Starting at 0: two of the three; else: the one, and one of the three.
+    assert_close(chances, torch.tensor([[5 / 12, 5 / 12, 5 / 12, 3 / 4]]))
+
+
+@pytest.mark.parametrize('count', [1, 4, 16])
+def test_systematic_draw_counts(count):
+    """As often as expected, give or take less than once; also without any mass."""
+    probs = torch.cat([torch.tensor([0.7, 0.0]), torch.full((14,), 0.3 / 14)])
+    starts = (torch.arange(10_000)[:, None] + 0.5) / 10_000
+    drawn = systematic_draw(probs.expand(len(starts), -1), starts, count)
+    times = nn.functional.one_hot(drawn, 16).sum(1).double()
+    expected = count * probs.double()
+    assert_close(times.mean(0), expected, rtol=0, atol=2e-4)
+    assert ((times - expected).abs() < 1).all()
+    # Not even the very first point hits an item without mass.
+    first = systematic_draw(torch.tensor([[0.0, 1.0]]), torch.zeros(1, 1), 1)
+    assert first.tolist() == [[1]]
+
+
+def test_likely_tokens_are_chosen_more_often_and_weigh_less():
+    log_probs = torch.tensor([[3.0] * 4 + [0.0] * 12]).log_softmax(1)
+    subset = SamplerSubset(keep_ratio=0.25, grid_size=(4, 2, 2))
+    masked_ids = torch.arange(16).expand(1000, -1)
+    ids, weights = subset(masked_ids, log_probs.expand(1000, -1))
+    likely = ids < 4
+    assert likely.float().mean() > 0.7
+    assert weights[likely].max() < weights[~likely].min()
+    assert weights.max() <= 1 / (4 * 0.1)
+
+
+def test_subset_in_the_model(cfg):
+    """The decoder sees fewer tokens in training, and all of them in evaluation."""
+    model = MODELS.build(tiny_model_cfg(subset=cfg))
+    model.init_weights()
+    plain = MODELS.build(tiny_model_cfg())
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    asked = []
+    model.decoder.register_forward_pre_hook(
+        lambda module, args: asked.append(args[2].shape[1])
+    )
+    clips = torch.randn(2, 3, 8, 16, 16)
+    losses = model(clips, None, 'loss')
+    sum(v for k, v in losses.items() if 'loss' in k).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    with torch.no_grad():
+        samples = model(clips, [ActionDataSample() for _ in clips], 'predict')
+    assert asked == [4, 12]
+    assert all((s.token_error > 0).equal(s.mask) for s in samples)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses = model(clips, None, 'loss')
+    assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
+
+
+def test_no_wait_for_a_value(cfg):
+    """Tensors without values: reading one, or a shape that depends on it, raises."""
+    model = MODELS.build(tiny_model_cfg(subset=cfg))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        losses = model(torch.randn(3, 3, 8, 16, 16), None, 'loss')
+        sum(v for k, v in losses.items() if 'loss' in k).backward()
+
+
+def test_all_of_the_tokens_are_no_subset():
+    clips, losses = torch.randn(2, 3, 8, 16, 16), []
+    mask = torch.rand(2, 16).argsort(1) < 12
+    for parts in ({}, dict(subset=dict(type='RandomSubset', keep_ratio=1.0))):
+        torch.manual_seed(0)
+        model = MODELS.build(tiny_model_cfg(**parts)).eval()
+        losses.append(model(clips, None, 'loss', mask=mask))
+    for name, value in losses[0].items():
+        assert_close(losses[1][name], value)
+
+
+def test_bad_use():
+    with pytest.raises(ValueError, match=r'keep_ratio: expected .* \(0, 1\], got 0'):
+        RandomSubset(keep_ratio=0)
+    with pytest.raises(ValueError, match=r'mix_uniform: expected .* \(0, 1\], got 2'):
+        SamplerSubset(mix_uniform=2)
+    for cell_size in ((0, 2), (2,)):
+        with pytest.raises(ValueError, match='cell_size: expected rows and columns'):
+            RunningCellSubset(cell_size)
+    sampler = dict(type='RandomSamplerHead', mask_ratio=0.75)
+    model = MODELS.build(tiny_model_cfg(sampler, subset=dict(type='SamplerSubset')))
+    with pytest.raises(ValueError, match='expected the log-probabilities of a learnt'):
+        model(torch.randn(1, 3, 8, 16, 16), None, 'loss')
+    with pytest.raises(TypeError, match='abstract'):
+        TokenSubset()

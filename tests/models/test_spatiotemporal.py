@@ -1,0 +1,481 @@
+"""SpatiotemporalMAE: model, loss, recipe and data, against what its paper says."""
+
+import numpy as np
+import pytest
+import torch
+from einops import einsum, rearrange, reduce, repeat
+from mmaction.datasets.repeat_aug_dataset import repeat_pseudo_collate
+from mmaction.registry import DATASETS, MODELS, PARAM_SCHEDULERS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from torch.testing import assert_close
+
+from projects.adamae.evaluation import features
+from projects.adamae.models.losses import SpatiotemporalMAELoss
+from projects.adamae.models.tokens import patchify
+from tests.helpers import CONFIGS, write_videos
+
+SIZES = {
+    'small': {},
+    'other': dict(
+        backbone=dict(
+            img_size=24, patch_size=4, num_frames=12, tubelet_size=3, embed_dims=24
+        ),
+        decoder=dict(embed_dims=12, depth=2, num_heads=3),
+        sampler=dict(mask_ratio=0.9),
+    ),
+}
+
+
+TINY_SEPARABLE = dict(embed_dims=16, depth=1, num_heads=2)
+
+
+def tiny_spatiotemporal_cfg(**parts):
+    """4 x 2 x 2 tokens of 2 x 8 x 8 pixels."""
+    cfg = dict(
+        type='MAERecognizer',
+        data_preprocessor=dict(
+            type='AdaMAEDataPreprocessor', mean=[114.75] * 3, std=[57.375] * 3
+        ),
+        backbone=dict(
+            type='SeparableVisionTransformer',
+            img_size=16,
+            patch_size=8,
+            num_frames=8,
+            tubelet_size=2,
+            embed_dims=16,
+            depth=2,
+            num_heads=2,
+        ),
+        sampler=dict(type='RandomSamplerHead', mask_ratio=0.75),
+        decoder=dict(type='SeparableMAEDecoder', embed_dims=8, depth=1, num_heads=2),
+        loss=dict(type='SpatiotemporalMAELoss'),
+    )
+    return {
+        key: {**value, **parts.get(key, {})} if isinstance(value, dict) else value
+        for key, value in cfg.items()
+    }
+
+
+def build(**parts):
+    model = MODELS.build(tiny_spatiotemporal_cfg(**parts))
+    model.init_weights()
+    for param in model.parameters():  # biases, too
+        torch.nn.init.normal_(param, std=0.3)
+    return model
+
+
+# The reference: written from the paper, one clip at a time, nothing left out or fused.
+
+
+def layer_norm(w, name, x):
+    mean = reduce(x, 'n d -> n 1', 'mean')
+    var = reduce((x - mean) ** 2, 'n d -> n 1', 'mean')
+    return (x - mean) / (var + 1e-6) ** 0.5 * w[f'{name}.weight'] + w[f'{name}.bias']
+
+
+def linear(w, name, x):
+    return einsum(x, w[f'{name}.weight'], 'n d, e d -> n e') + w[f'{name}.bias']
+
+
+def attention(w, name, x, heads):
+    outcome = []
+    weights = rearrange(
+        w[f'{name}.qkv.weight'], '(part h c) d -> part h c d', part=3, h=heads
+    )
+    biases = rearrange(
+        torch.stack(
+            [
+                w[f'{name}.q_bias'],
+                # Any number: it must not matter.
+                torch.linspace(-1, 1, len(w[f'{name}.q_bias'])),
+                w[f'{name}.v_bias'],
+            ]
+        ),
+        'part (h c) -> part h c',
+        h=heads,
+    )
+    for head in range(heads):
+        q, k, v = (
+            einsum(x, weights[part, head], 'n d, c d -> n c') + biases[part, head]
+            for part in range(3)
+        )
+        logits = einsum(q, k, 'i c, j c -> i j') / q.shape[1] ** 0.5
+        share = logits.exp() / reduce(logits.exp(), 'i j -> i 1', 'sum')
+        outcome.append(einsum(share, v, 'i j, j c -> i c'))
+    return linear(w, f'{name}.proj', torch.cat(outcome, dim=1))
+
+
+def transformer(w, part, x, heads, depth):
+    for i in range(depth):
+        name = f'{part}.blocks.{i}'
+        x = x + attention(w, f'{name}.attn', layer_norm(w, f'{name}.norm1', x), heads)
+        hidden = linear(w, f'{name}.mlp.layers.0.0', layer_norm(w, f'{name}.norm2', x))
+        hidden = hidden * (1 + torch.erf(hidden / 2**0.5)) / 2
+        x = x + linear(w, f'{name}.mlp.layers.1', hidden)
+    return x
+
+
+def positions(w, part, grid):
+    space = repeat(w[f'{part}.pos_embed_spatial'], '1 s d -> (t s) d', t=grid[0])
+    time = repeat(
+        w[f'{part}.pos_embed_temporal'], '1 t d -> (t s) d', s=grid[1] * grid[2]
+    )
+    return space + time
+
+
+def class_token(w, part):
+    return (w[f'{part}.cls_token'] + w[f'{part}.pos_embed_class'])[0]
+
+
+def reference_loss(w, cfg, clip, pixels, mask):
+    """Loss of one clip: normalised (C, T, H, W), its pixels in [0, 1], mask (N,)."""
+    backbone, decoder = cfg['backbone'], cfg['decoder']
+    u, p = backbone['tubelet_size'], backbone['patch_size']
+    grid = (
+        backbone['num_frames'] // u,
+        backbone['img_size'] // p,
+        backbone['img_size'] // p,
+    )
+    cubes = rearrange(clip, 'c (t u) (h p) (w q) -> (t h w) (c u p q)', u=u, p=p, q=p)
+    kernel = w['backbone.patch_embed.projection.weight']
+    tokens = einsum(
+        cubes, rearrange(kernel, 'd c u p q -> d (c u p q)'), 'n x, d x -> n d'
+    )
+    tokens = tokens + w['backbone.patch_embed.projection.bias']
+    tokens = tokens + positions(w, 'backbone', grid)
+    visible = [i for i in range(len(mask)) if not mask[i]]
+    x = torch.cat([class_token(w, 'backbone'), tokens[visible]])
+    x = transformer(w, 'backbone', x, backbone['num_heads'], backbone['depth'])
+    latents = linear(w, 'decoder.embed', layer_norm(w, 'backbone.norm', x)[1:])
+
+    everything = []
+    for i in range(len(mask)):  # in token order, visible or not
+        token = w['decoder.mask_token'][0, 0]
+        everything.append(token if mask[i] else latents[visible.index(i)])
+    x = torch.stack(everything) + positions(w, 'decoder', grid)
+    x = torch.cat([class_token(w, 'decoder'), x])
+    x = transformer(w, 'decoder', x, decoder['num_heads'], decoder['depth'])
+    pred = linear(w, 'decoder.head', layer_norm(w, 'decoder.norm', x))[1:]
+
+    steps = grid[0]
+    frames = [int(i * (u * steps - 1) / (steps - 1) + 1e-9) for i in range(steps)]
+    target = rearrange(
+        pixels[:, frames], 'c t (h p) (w q) -> (t h w) (p q c)', p=p, q=p
+    )
+    total = 0.0
+    for i in range(len(mask)):
+        if mask[i]:
+            values = target[i]
+            mean = values.sum() / len(values)
+            var = ((values - mean) ** 2).sum() / (len(values) - 1)
+            total = (
+                total + ((pred[i] - (values - mean) / (var + 1e-6) ** 0.5) ** 2).mean()
+            )
+    return total / mask.sum()
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_loss_and_gradients(size):
+    parts = SIZES[size]
+    model = build(**parts).double()
+    cfg = tiny_spatiotemporal_cfg(**parts)
+    preprocessor = model.data_preprocessor
+    shape = (2, 3, *model.backbone.clip_size)
+    pixels = torch.rand(shape, dtype=torch.float64)
+    # A flat token, where eps matters.
+    pixels[..., :8, :8] = 0.5 + 1e-4 * torch.rand_like(pixels[..., :8, :8])
+    clips = (pixels * 255 - preprocessor.mean) / preprocessor.std
+    mask = model.sampler(model.backbone.embed(clips)).mask
+    losses = model(clips, None, 'loss', mask=mask)
+    assert list(losses) == ['loss_reconstruction']
+    losses['loss_reconstruction'].backward()
+
+    w = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
+    loss = (
+        sum(reference_loss(w, cfg, clips[i], pixels[i], mask[i]) for i in range(2)) / 2
+    )
+    loss.backward()
+    assert_close(
+        losses['loss_reconstruction'], loss, rtol=1e-6, atol=0, check_dtype=False
+    )
+    for name, param in model.named_parameters():
+        scale = w[name].grad.abs().max()
+        assert scale > 0, name
+        assert_close(
+            param.grad / scale, w[name].grad / scale, rtol=0, atol=1e-5, msg=name
+        )
+
+
+def test_frames_to_predict():
+    loss = SpatiotemporalMAELoss()
+    assert loss.frames == (0, 2, 4, 6, 8, 10, 12, 15)
+    assert loss.out_channels == 16 * 16 * 3
+    patches = torch.arange(16.0).reshape(8, 2).repeat_interleave(196, 0)  # numbers
+    patches = patches.repeat_interleave(256, 1)[None, ..., None].expand(2, -1, -1, 3)
+    raw = SpatiotemporalMAELoss(norm_pix=False)
+    expected = torch.tensor(loss.frames).repeat_interleave(196).float()
+    assert_close(raw.target(patches), expected[None, :, None].expand(2, -1, 768))
+    ids = torch.tensor([[0, 1567], [195, 196]])
+    some = patches[:, [0, 1567, 195, 196]].reshape(2, 2, 2, -1, 3)[[0, 1], [0, 1]]
+    assert raw.target(some, ids)[..., 0].tolist() == [[0, 15], [0, 2]]
+
+
+@pytest.mark.parametrize('tubelet', [1, 2, 3, 4])
+@pytest.mark.parametrize('steps', [1, 2, 5, 8])
+def test_every_predicted_frame_lies_in_its_token(tubelet, steps):
+    shape = dict(token_shape=(tubelet, 2, 2, 3), grid_size=(steps, 1, 1))
+    loss = SpatiotemporalMAELoss(**shape)
+    assert [frame // tubelet for frame in loss.frames] == list(range(steps))
+
+
+def test_pixels_and_back():
+    loss = SpatiotemporalMAELoss(token_shape=(2, 4, 4, 3), grid_size=(4, 2, 2))
+    clip = torch.rand(2, 3, 8, 8, 8)
+    patches = patchify(clip, 4, 2)
+    ids = torch.tensor([[3, 15], [0, 7]])
+    some = patches[torch.tensor([[0], [1]]), ids]
+    for x, places in ((patches, None), (some, ids)):
+        pixels = loss.to_pixels(loss.target(x, places), x, places)
+        assert pixels.shape == x.shape
+        frames = pixels.unflatten(2, (2, -1))
+        assert torch.equal(frames[:, :, 0], frames[:, :, 1])
+    # 8 frames: 0, 2, 4, 7.
+    pixels = loss.to_pixels(loss.target(patches), patches).unflatten(2, (2, -1))
+    true = patches.unflatten(2, (2, -1))
+    assert_close(pixels[:, :12, 0], true[:, :12, 0], rtol=0, atol=1e-5)
+    assert_close(pixels[:, 12:, 0], true[:, 12:, 1], rtol=0, atol=1e-5)
+
+
+# The model
+
+
+def test_initialisation():
+    model = MODELS.build(
+        tiny_spatiotemporal_cfg(
+            backbone=dict(embed_dims=64), decoder=dict(embed_dims=32)
+        )
+    )
+    model.init_weights()
+    for part, width in ((model.backbone, 64), (model.decoder, 32)):
+        qkv = part.blocks[0].attn.qkv.weight
+        bound = (6 / (2 * width)) ** 0.5
+        assert 0.95 * bound < qkv.abs().max() <= bound
+        for name in ('cls_token', 'pos_embed_spatial', 'pos_embed_temporal'):
+            assert 0.01 < getattr(part, name).std() < 0.03
+    kernel = model.backbone.patch_embed.projection.weight
+    bound = (6 / (64 + kernel[0].numel())) ** 0.5
+    assert 0.95 * bound < kernel.abs().max() <= bound
+
+
+def test_the_class_token_takes_part_and_is_not_returned():
+    model = build().eval()
+    clips = torch.randn(2, 3, *model.backbone.clip_size)
+    tokens = model.backbone.embed(clips)
+    before = model.backbone.encode(tokens)
+    assert before.shape == (2, model.backbone.num_tokens, 16)
+    visible = torch.tensor([[0, 5], [1, 2]])
+    assert model.backbone.encode(tokens, visible).shape == (2, 2, 16)
+    with torch.no_grad():
+        model.backbone.cls_token += 1
+    assert not torch.allclose(model.backbone.encode(tokens), before)
+
+
+@pytest.mark.parametrize('option', ['return_feat_map', 'use_learnable_pos_emb'])
+def test_options_of_the_other_encoder(option):
+    cfg = tiny_spatiotemporal_cfg()['backbone']
+    MODELS.build({**cfg, option: False})
+    with pytest.raises(ValueError, match=f'{option}=True: .* has no such option'):
+        MODELS.build({**cfg, option: True})
+
+
+def test_classifier_averages_then_normalises():
+    pretrained = build().backbone.eval()
+    cfg = tiny_spatiotemporal_cfg()['backbone']
+    encoder = MODELS.build(cfg).eval()
+    encoder.load_state_dict(pretrained.state_dict(), strict=True)  # the norm as well
+    clips = torch.randn(2, 3, *encoder.clip_size)
+    tokens = pretrained.encode(pretrained.embed(clips))
+    raw = encoder.encode(encoder.embed(clips))
+    assert_close(pretrained.norm(raw), tokens)
+    assert_close(encoder(clips), encoder.norm(raw.mean(1)))
+    assert_close(pretrained(clips), tokens.mean(1))
+    model = torch.nn.Module()
+    model.backbone = encoder
+    assert_close(features.encode(model, clips), encoder(clips))
+
+
+def test_predict():
+    model = build().eval()
+    clips = torch.randn(2, 3, *model.backbone.clip_size)
+    with torch.no_grad():
+        samples = model(clips, [ActionDataSample() for _ in clips], 'predict')
+        target = model.criterion.target(model.pixels(clips))
+    for i, sample in enumerate(samples):
+        assert_close(sample.pred[~sample.mask], target[i, ~sample.mask])
+        error = (sample.pred - target[i]).square().mean(-1)
+        assert_close(sample.token_error, error)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_autocast(dtype):
+    model = MODELS.build(tiny_spatiotemporal_cfg())
+    model.init_weights()
+    clips = torch.randn(2, 3, *model.backbone.clip_size)
+    with torch.autocast('cpu', dtype=dtype):
+        losses = model(clips, None, 'loss')
+    loss = losses['loss_reconstruction']
+    assert loss.dtype == torch.float32 and loss.isfinite()
+
+
+def test_no_value_is_waited_for():
+    from torch._subclasses import FakeTensorMode
+
+    model = build()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        clips = torch.randn(2, 3, *model.backbone.clip_size)
+        model(clips, None, 'loss')['loss_reconstruction'].backward()
+
+
+# Recipes
+
+
+def published_layer(name, depth):
+    """Embeddings 0, block i -> i + 1, the rest last."""
+    name = name.removeprefix('backbone.')
+    if name.startswith(('cls_token', 'pos_embed', 'patch_embed')):
+        return 0
+    return int(name.split('.')[1]) + 1 if name.startswith('blocks') else depth + 1
+
+
+@pytest.mark.parametrize('size, depth, rate', [('l', 24, 0.75), ('b', 12, 0.65)])
+def test_layers_and_decay_in_fine_tuning(size, depth, rate):
+    cfg = Config.fromfile(CONFIGS / f'maest_vit{size}_k400_finetune.py')
+    assert cfg.model.backbone.depth == depth
+    cfg.model.backbone.update(embed_dims=16, num_heads=2)
+    cfg.model.cls_head.in_channels = 16
+    model = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(model, {**cfg.optim_wrapper, 'type': 'OptimWrapper'})
+    groups = wrapper.optimizer.param_groups
+    of = {n: g for g in groups for n in g['param_names']}
+    assert of.keys() == {n for n, _ in model.named_parameters()}
+    assert sum(len(g['params']) for g in groups) == len(of)
+    for name, param in model.named_parameters():
+        group = of[name]
+        assert any(param is p for p in group['params'])
+        scale = rate ** (depth + 1 - published_layer(name, depth))
+        assert group['lr'] == pytest.approx(2.4e-3 * 2 * scale), name
+        free = param.ndim == 1 or 'cls_token' in name or 'pos_embed' in name
+        assert group['weight_decay'] == (0 if free else 0.05), name
+
+
+def test_pretraining_recipe():
+    cfg = Config.fromfile(CONFIGS / 'maest_vitl_k400_pretrain.py')
+    steps = {step['type']: step for step in cfg.train_pipeline}
+    assert steps['SampleFrames']['frame_interval'] == 4
+    assert steps['RandomResizedCrop']['area_range'] == (0.5, 1.0)
+    assert steps['Flip']['flip_ratio'] == 0.5
+    assert cfg.train_dataloader.dataset.num_repeats == 4
+    assert cfg.optim_wrapper.clip_grad.max_norm == 0.02
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1.6e-3 * 512 / 256)
+    assert cfg.auto_scale_lr.base_batch_size == 512
+    assert cfg.model.backbone.depth == 24 and cfg.model.decoder.depth == 4
+    cfg.model.backbone.update(TINY_SEPARABLE)
+    cfg.model.decoder.update(TINY_SEPARABLE)
+    model = MODELS.build(cfg.model)
+    assert model.sampler.num_visible == 156
+    assert model.decoder.head.out_features == 768
+    # The released code adds 1e-6 to the variance of normalised pixels.
+    patches = torch.rand(1, 1, 512, 3) * 1e-3
+    ids = torch.zeros(1, 1, dtype=torch.long)
+    normal = ((patches - 0.45) / 0.225)[:, :, :256].flatten(2)
+    expected = (normal - normal.mean()) / (normal.var() + 1e-6) ** 0.5
+    assert_close(model.criterion.target(patches, ids), expected, rtol=0, atol=1e-3)
+    wrapper = build_optim_wrapper(model, {**cfg.optim_wrapper, 'type': 'OptimWrapper'})
+    groups = wrapper.optimizer.param_groups
+    assert all(g['betas'] == (0.9, 0.95) for g in groups)
+    decay = {id(p): g['weight_decay'] for g in groups for p in g['params']}
+    for name, param in model.named_parameters():
+        assert decay[id(param)] == (0 if param.ndim == 1 else 0.05), name
+
+
+def test_learning_rate_of_pretraining():
+    """From 0 to the peak in 5 epochs, and by a cosine to 0 again."""
+    cfg = Config.fromfile(CONFIGS / 'maest_vitl_k400_pretrain.py')
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=3.2e-3)
+    schedulers = [
+        PARAM_SCHEDULERS.build(
+            {k: v for k, v in s.items() if k != 'convert_to_iter_based'}
+            | dict(optimizer=optimizer, end=s.get('end', cfg.train_cfg.max_epochs))
+        )
+        for s in cfg.param_scheduler
+    ]
+    rates = []
+    for _ in range(201):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    assert rates[0] == pytest.approx(0, abs=1e-8)
+    assert max(rates) == rates[5] == pytest.approx(3.2e-3)
+    assert rates[102] == pytest.approx(1.6e-3, rel=2e-2)
+    assert rates[200] == pytest.approx(0, abs=1e-6)
+
+
+# Repeated sampling
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp('videos')
+    lines = write_videos(root, count=2, frames=120)
+    (root / 'broken.mp4').write_bytes(b'not a video' * 1000)
+    (root / 'list.txt').write_text('\n'.join([*lines, 'broken.mp4 0']))
+    cfg = Config.fromfile(CONFIGS / 'maest_vitl_k400_pretrain.py')
+    dataset = cfg.train_dataloader.dataset
+    dataset.ann_file, dataset.data_prefix.video = str(root / 'list.txt'), str(root)
+    return dataset
+
+
+def one_frame(results):
+    results['imgs'] = [np.array(results['imgs'][0])] * len(results['imgs'])
+    return results
+
+
+def test_four_clips_with_their_own_crops(dataset):
+    """The same frame four times: what differs is the crop, and it lasts a clip."""
+    still = dataset.copy()
+    still.pipeline = [dict(step) for step in dataset.pipeline]
+    still.pipeline[1].update(frame_interval=1)
+    still.pipeline.insert(3, one_frame)
+    packed = DATASETS.build(still)[0]
+    clips = torch.stack([item['inputs'][0] for item in packed])
+    assert clips.shape == (4, 3, 16, 224, 224) and clips.dtype == torch.uint8
+    assert all(torch.equal(clips[:, :, 0], clips[:, :, t]) for t in range(16))
+    for i in range(4):
+        for j in range(i):
+            assert not torch.equal(clips[i], clips[j])
+
+
+def test_four_clips_with_their_own_start(dataset):
+    plain = dataset.copy()
+    plain.pipeline = [
+        dataset.pipeline[0],
+        dataset.pipeline[1],
+        dataset.pipeline[2],
+        dict(type='Resize', scale=(32, 32), keep_ratio=False),
+        *dataset.pipeline[-2:],
+    ]
+    packed = DATASETS.build(plain)[0]
+    starts = torch.stack([item['inputs'][0, :, 0] for item in packed])
+    assert len({tuple(s.flatten().tolist()) for s in starts}) > 1
+
+
+def test_unreadable_videos_are_replaced_and_the_batch_holds_clips(dataset):
+    videos = DATASETS.build(dataset)
+    batch = repeat_pseudo_collate([videos[0], videos[2]])
+    assert len(batch['inputs']) == len(batch['data_samples']) == 8
+    cfg = tiny_spatiotemporal_cfg()['data_preprocessor']
+    data = MODELS.build(cfg)(batch, training=True)
+    assert data['inputs'].shape == (8, 3, 16, 224, 224)

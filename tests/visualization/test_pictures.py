@@ -1,0 +1,264 @@
+"""Tests of the pictures."""
+
+import numpy as np
+import pytest
+import torch
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from projects.adamae.apis.pictures import (
+    dataset_clips,
+    draw_clip,
+    load_model,
+    video_clips,
+)
+from projects.adamae.datasets.preparers.motion_videos import MotionSpec, make_dataset
+from projects.adamae.models.losses import AdaMAELoss, SpatiotemporalMAELoss
+from projects.adamae.models.tokens import normalise_patches, patchify
+from projects.adamae.visualization.rows import (
+    prediction_rows,
+    rebuild_clip,
+    token_images,
+)
+from projects.adamae.visualization.sheet import assemble
+
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+
+
+def model_cfg(sampler='AdaptiveSamplerHead', **backbone):
+    heads = dict(num_heads=2) if sampler == 'AdaptiveSamplerHead' else {}
+    return dict(
+        type='MAERecognizer',
+        data_preprocessor=dict(type='AdaMAEDataPreprocessor', mean=MEAN, std=STD),
+        backbone=dict(
+            type='MaskedVisionTransformer',
+            **dict(img_size=32, patch_size=8, num_frames=8, embed_dims=12, depth=1)
+            | backbone,
+            num_heads=2,
+        ),
+        sampler=dict(type=sampler, mask_ratio=0.75, **heads),
+        decoder=dict(type='MAEDecoder', embed_dims=12, depth=1, num_heads=2),
+    )
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('motion')
+    make_dataset(folder, MotionSpec(num_train=1, num_val=5, num_frames=8))
+    return folder
+
+
+@pytest.fixture
+def cfg(root):
+    pipeline = [
+        dict(type='DecordInit'),
+        dict(type='SampleFrames', clip_len=8, test_mode=True),
+        dict(type='DecordDecode'),
+        dict(
+            type='LoadObjectMask',
+            video_root=f'{root}/videos',
+            mask_root=f'{root}/object_masks',
+        ),
+        dict(type='FormatShape', input_format='NCTHW'),
+        dict(type='PackActionInputs', algorithm_keys=('object_mask',)),
+    ]
+    dataset = dict(
+        type='VideoDataset',
+        ann_file=f'{root}/val.txt',
+        data_prefix=dict(video=f'{root}/videos'),
+        pipeline=pipeline,
+    )
+    return Config(dict(model=model_cfg(), val_dataloader=dict(dataset=dataset)))
+
+
+@pytest.fixture
+def checkpoint(cfg, tmp_path):
+    init_default_scope('mmaction')
+    torch.manual_seed(0)
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), path)
+    return str(path)
+
+
+def toy_prediction(probs=True):
+    """A clip of 2 x 2 x 3 tokens and a perfect prediction of it."""
+    generator = torch.Generator().manual_seed(0)
+    clip = torch.rand(3, 4, 16, 24, generator=generator)
+    sample = ActionDataSample()
+    sample.mask = torch.arange(12) % 4 != 0
+    sample.pred = normalise_patches(patchify(clip[None], 8, 2))[0].flatten(1)
+    sample.token_error = torch.arange(12.0) * sample.mask
+    if probs:
+        sample.probs = torch.arange(12.0) / 66
+    return clip, sample
+
+
+def toy_loss(kind=AdaMAELoss, **kwargs):
+    return kind(token_shape=(2, 8, 8, 3), grid_size=(2, 2, 3), **kwargs)
+
+
+def test_perfect_prediction_gives_the_clip_back():
+    clip, sample = toy_prediction()
+    rebuilt = rebuild_clip(clip, sample.mask, sample.pred, toy_loss())
+    torch.testing.assert_close(rebuilt, clip, atol=1e-5, rtol=0)
+    raw = patchify(clip[None], 8, 2)[0].flatten(1)
+    rebuilt = rebuild_clip(clip, sample.mask, raw, toy_loss(norm_pix=False))
+    torch.testing.assert_close(rebuilt, clip)
+
+
+def test_masked_tokens_are_filled_and_visible_ones_kept():
+    clip, sample = toy_prediction()
+    nothing = torch.zeros_like(sample.pred)
+    before = patchify(clip[None], 8, 2)[0]
+    rebuilt = rebuild_clip(clip, sample.mask, nothing, toy_loss())
+    after = patchify(rebuilt[None], 8, 2)[0]
+    torch.testing.assert_close(after[~sample.mask], before[~sample.mask])
+    mean = before.mean(1, keepdim=True).expand_as(before)
+    torch.testing.assert_close(after[sample.mask], mean[sample.mask])
+    wild = rebuild_clip(clip, sample.mask, nothing + 100, toy_loss())
+    assert wild.max() == 1
+
+
+def test_tokens_are_painted_where_they_are():
+    images = token_images(torch.arange(12), (16, 24), 8)
+    assert images.shape == (2, 16, 24)
+    assert images[1, 0, 0] == 6
+    assert (images[0, 8:, 16:] == 5).all()
+
+
+def test_rows_show_what_they_say():
+    clip, sample = toy_prediction()
+    rows = prediction_rows(clip, sample, toy_loss())
+    assert list(rows) == [
+        'video',
+        'masked input',
+        'prediction',
+        'error',
+        'probability',
+        'mask',
+    ]
+    for row in rows.values():
+        assert row.images.shape == (2, 16, 24, 3)
+        assert row.images.dtype == np.uint8
+    video = (clip[:, ::2].permute(1, 2, 3, 0) * 255).round().numpy()
+    np.testing.assert_array_equal(rows['video'].images, video)
+    masked = token_images(sample.mask, (16, 24), 8).numpy()
+    np.testing.assert_array_equal(rows['masked input'].images[~masked], video[~masked])
+    assert (rows['masked input'].images[masked] == 128).all()
+    np.testing.assert_allclose(rows['prediction'].images, video, atol=1)
+    assert rows['mask'].images[masked].max() < rows['mask'].images[~masked].min()
+    # Brighter where there is more of it, and 1 means uniform.
+    for name in ('error', 'probability'):
+        brightness = rows[name].images.mean(-1)
+        assert brightness[1, 0, 16] < brightness[1, 8, 23]  # tokens 8, 11
+    assert rows['probability'].colours.get_clim() == pytest.approx((0, 12 * 11 / 66))
+
+
+def test_picture_without_probabilities():
+    clip, sample = toy_prediction(probs=False)
+    rows = prediction_rows(clip, sample, toy_loss())
+    assert 'probability' not in rows
+    small = assemble(rows, 'title', frames=(0, 2))
+    assert small.dtype == np.uint8
+    assert small.ndim == 3
+    clip, sample = toy_prediction()
+    large = assemble(prediction_rows(clip, sample, toy_loss()))
+    assert large.shape[1] == small.shape[1]
+    assert large.shape[0] > small.shape[0]
+
+
+def test_one_predicted_frame_a_token():
+    """A perfect prediction of frames 0 and 3 of 4; 1 and 2 are not shown."""
+    clip, sample = toy_prediction()
+    loss = toy_loss(SpatiotemporalMAELoss)
+    sample.pred = loss.target(patchify(clip[None], 8, 2))[0]
+    rows = prediction_rows(clip, sample, loss)
+    expected = (clip[:, [0, 3]].permute(1, 2, 3, 0) * 255).round().numpy()
+    np.testing.assert_array_equal(rows['video'].images, expected)
+    np.testing.assert_allclose(rows['prediction'].images, expected, atol=1)
+    rebuilt = rebuild_clip(clip, sample.mask, sample.pred, loss)
+    hidden = token_images(sample.mask, (16, 24), 8)
+    # What is not predicted is not taken from the truth.
+    assert not torch.isclose(rebuilt[:, 1], clip[:, 1])[:, hidden[0]].any(0).all()
+    torch.testing.assert_close(rebuilt[:, 1, ~hidden[0]], clip[:, 1, ~hidden[0]])
+
+
+def test_picture_of_a_model_that_predicts_some_frames(cfg, tmp_path, monkeypatch):
+    cfg.model.backbone.type = 'SeparableVisionTransformer'
+    cfg.model.decoder.type = 'SeparableMAEDecoder'
+    cfg.model.loss = dict(type='SpatiotemporalMAELoss')
+    torch.save(
+        dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'a.pth'
+    )
+    model = load_model(cfg, str(tmp_path / 'a.pth'))
+    clip = dataset_clips(cfg, 'val', 1, seed=0)[0]
+    headings = []
+    monkeypatch.setattr(
+        'projects.adamae.visualization.sheet.assemble',
+        lambda rows, title, frames, outline: headings.extend(frames) or outline,
+    )
+    outline = draw_clip(model, clip)
+    assert headings == [0, 2, 4, 7]
+    objects = np.asarray(clip.packed['data_samples'].object_mask)
+    np.testing.assert_array_equal(outline, objects[headings])
+    monkeypatch.undo()
+    assert draw_clip(model, clip).ndim == 3
+
+
+def test_one_of_repeated_clips_is_drawn(cfg):
+    dataset = cfg.val_dataloader.dataset
+    dataset.type, dataset.num_repeats = 'TolerantRepeatAugDataset', 2
+    cfg.train_dataloader = cfg.val_dataloader
+    clips = dataset_clips(cfg, 'train', 2, seed=0)
+    assert [c.packed['inputs'].shape for c in clips] == [(1, 3, 8, 32, 32)] * 2
+
+
+def test_from_checkpoint_to_picture(cfg, checkpoint, root):
+    model = load_model(cfg, checkpoint)
+    clips = dataset_clips(cfg, 'val', 3, seed=0)
+    assert [c.name for c in clips] == [c.name for c in dataset_clips(cfg, 'val', 3, 0)]
+    assert len(dataset_clips(cfg, 'val', 99, seed=0)) == 5
+    torch.manual_seed(0)
+    picture = draw_clip(model, clips[0])
+    torch.manual_seed(0)
+    np.testing.assert_array_equal(picture, draw_clip(model, clips[0]))
+    clips[0].packed['data_samples'].object_mask[:] = False
+    torch.manual_seed(0)
+    assert (picture != draw_clip(model, clips[0])).any(), 'the object is outlined'
+
+
+def test_any_video_is_cut_to_the_model(cfg, checkpoint, tmp_path):
+    wide = MotionSpec(num_train=1, num_val=1, size=50, num_frames=10)
+    make_dataset(tmp_path / 'wide', wide)
+    file = str(tmp_path / 'wide/videos/val/00000.mp4')
+    clip = video_clips(load_model(cfg, checkpoint), [file])[0]
+    assert clip.packed['inputs'].shape == (1, 3, 8, 32, 32)
+    assert clip.name == 'val/00000.mp4'
+    with pytest.raises(FileNotFoundError, match=r'no such video: nowhere\.mp4'):
+        video_clips(load_model(cfg, checkpoint), [file, 'nowhere.mp4'])
+
+
+def test_checkpoint_of_another_model(cfg, checkpoint):
+    cfg.model = model_cfg('RandomSamplerHead')
+    with pytest.raises(ValueError, match=r'epoch_1.pth does not fit .*: sampler\.\w+'):
+        load_model(cfg, checkpoint)
+    cfg.model = model_cfg(embed_dims=24)
+    with pytest.raises(ValueError, match=r'of another shape: backbone.*Use the config'):
+        load_model(cfg, checkpoint)
+    cfg.model = model_cfg(depth=2)
+    with pytest.raises(
+        ValueError, match=r'missing: backbone\.blocks\.1\.norm1.*, \.\.\.'
+    ):
+        load_model(cfg, checkpoint)
+    cfg.model = dict(type='Recognizer3D', backbone=cfg.model.backbone)
+    path = checkpoint.replace('epoch_1', 'recognizer')
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), path)
+    with pytest.raises(ValueError, match='config of a MAERecognizer .* Recognizer3D'):
+        load_model(cfg, path)
+
+
+def test_missing_split(cfg):
+    with pytest.raises(ValueError, match='no train_dataloader: choose another --split'):
+        dataset_clips(cfg, 'train', 1, seed=0)

@@ -1,0 +1,320 @@
+"""Training steps to compare: ours, plain modules, and MMAction2's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import torch
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from reference_models import PlainMAE
+from torch import Tensor, nn
+from worker_processes import matrix_rate, peak_memory, timed
+
+from projects.adamae.analysis import flops
+from projects.adamae.engine.hooks.compile_hook import compile_model
+from projects.adamae.models.mae_recognizer import MAERecognizer
+from projects.adamae.utils import cpu
+
+
+class Step(NamedTuple):
+    """A model and how it is trained.
+
+    Attributes:
+        model (nn.Module): on its device, in training mode.
+        loss (Callable): of a forced mask, bool (B, N), or None to draw one; returns a
+            scalar.
+        update (Callable): of the loss: backward pass, update, gradients freed.
+    """
+
+    model: nn.Module
+    loss: Callable[[Tensor | None], Tensor]
+    update: Callable[[Tensor], None]
+
+
+class ForcedPlainMAE(PlainMAE):
+    """The plain model, told which tokens to mask where a comparison needs it."""
+
+    mask: Tensor | None = None
+    mean: Tensor
+    std: Tensor
+
+    def draw(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Draw as ever, and replace the draw."""
+        mask, probs = super().draw(x)
+        return mask if self.mask is None else self.mask, probs
+
+
+def serve(connection: Connection, **kwargs: Any) -> None:
+    """Answer ``loss``, ``step`` (seconds), ``rate`` (FLOP a second), ``peak`` (bytes).
+
+    Args:
+        connection (Connection): of a ``Worker``.
+        **kwargs: arguments of :func:`make_step`, and ``onednn`` (bool): whether to
+            multiply as :class:`projects.adamae.engine.hooks.OneDNNHook` does.
+    """
+    if kwargs.pop('onednn', False):
+        cpu.use_onednn()
+    device = find_device(kwargs.pop('device', None))
+    dtype = getattr(torch, kwargs['dtype'])
+    step = make_step(device=device, **kwargs)
+    while True:
+        command = connection.recv()
+        if command == 'loss':
+            torch.manual_seed(1)  # the same dropout for all
+            answer = step.loss(forced_mask(step.model, kwargs['batch_size'])).item()
+        elif command == 'step':
+            answer = timed(lambda: step.update(step.loss(None)), device)
+        elif command == 'rate':
+            answer = matrix_rate(device, dtype)
+        else:
+            answer = peak_memory(device)
+        connection.send(answer)
+
+
+def make_step(
+    which: str,
+    cfg: dict[str, Any],
+    batch_size: int,
+    device: torch.device,
+    dtype: str = 'float32',
+    compile: bool = False,
+) -> Step:
+    """Build a model with the weights of seed 0, and its optimizer.
+
+    Args:
+        which (str): ``'ours'`` or ``'baseline'``.
+        cfg (dict): of a ``MAERecognizer``, whose baseline is :class:`PlainMAE`, or of
+            a ``Recognizer3D``, whose baseline is MMAction2's ``VisionTransformer``.
+        batch_size (int): clips.
+        device (torch.device): where.
+        dtype (str): that of autocast; ``'float32'`` for none. Defaults to it.
+        compile (bool): compile ours. Defaults to False.
+
+    Returns:
+        Step: the same function for both, drawn masks apart.
+    """
+    init_default_scope('mmaction')
+    MMLogger.get_current_instance().setLevel('WARNING')
+    torch.manual_seed(0)
+    ours = MODELS.build(cfg['model'])
+    ours.init_weights()
+    clips = torch.randn(batch_size, 3, *ours.backbone.clip_size, device=device)
+    model: nn.Module = ours
+    if which == 'baseline':
+        if isinstance(ours, MAERecognizer):
+            model = plain_twin(ours)
+        else:
+            model = stock_twin(ours, cfg['model'])
+    model.to(device).train()
+    if compile and which == 'ours':
+        compile_model(model)
+    amp = None if dtype == 'float32' else getattr(torch, dtype)
+    samples = [ActionDataSample().set_gt_label(0) for _ in range(batch_size)]
+
+    def loss(mask: Tensor | None) -> Tensor:
+        mask = None if mask is None else mask.to(device)
+        with torch.autocast(device.type, amp) if amp else nullcontext():
+            if isinstance(model, ForcedPlainMAE):
+                model.mask = mask
+                return model(clips, model.mean, model.std)[0]
+            if isinstance(model, MAERecognizer):
+                losses = model.loss(clips, mask=mask)
+            else:
+                losses = model(clips.unsqueeze(1), samples, mode='loss')
+        return ours.parse_losses(losses)[0]
+
+    if isinstance(model, ForcedPlainMAE):
+        settings = {
+            k: v
+            for k, v in cfg['optim_wrapper']['optimizer'].items()
+            if k not in ('type', 'fused')
+        }
+        optimizer = torch.optim.AdamW(model.parameters(), **settings)
+
+        def update(value: Tensor) -> None:
+            value.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return Step(model, loss, update)
+    wrapper_cfg = {**cfg['optim_wrapper'], 'type': 'OptimWrapper'}
+    if which == 'baseline':
+        wrapper_cfg['optimizer'] = {**wrapper_cfg['optimizer'], 'fused': None}
+    wrapper = build_optim_wrapper(model, wrapper_cfg)
+    return Step(model, loss, wrapper.update_params)
+
+
+def plain_twin(model: MAERecognizer) -> ForcedPlainMAE:
+    """Build plain modules that compute what a model does.
+
+    Args:
+        model (MAERecognizer): with AdaMAE's sampler as wide as its tokens, decoder and
+            loss.
+
+    Returns:
+        ForcedPlainMAE: with copies of its weights, and ``mean`` and ``std`` in [0, 1].
+    """
+    encoder, sampler, decoder = model.backbone, model.sampler, model.decoder
+    plain = ForcedPlainMAE(
+        visible=sampler.num_visible,
+        grid=encoder.token_grid,
+        width=encoder.embed_dims,
+        depth=len(encoder.blocks),
+        heads=encoder.blocks[0].attn.num_heads,
+        decoder_width=decoder.embed.out_features,
+        decoder_depth=len(decoder.blocks),
+        decoder_heads=decoder.blocks[0].attn.num_heads,
+        sampler_depth=len(sampler.blocks),
+        sampler_heads=sampler.blocks[0].attn.num_heads,
+        patch=encoder.patch_size,
+        tubelet=encoder.tubelet_size,
+    )
+    scores = plain.scores
+    assert scores is not None
+    pairs: list[tuple[Any, Any]] = [
+        (plain.embed, encoder.patch_embed.projection),
+        (plain.norm, encoder.norm),
+        (plain.to_decoder, decoder.embed),
+        (plain.decoder_norm, decoder.norm),
+        (plain.head, decoder.head),
+        (scores[-1], sampler.head),
+    ]
+    stacks: list[tuple[Any, Any]] = [
+        (plain.encoder, encoder.blocks),
+        (plain.decoder, decoder.blocks),
+        (scores[:-1], sampler.blocks),
+    ]
+    for copies, blocks in stacks:
+        for copy, block in zip(copies, blocks, strict=True):
+            pairs += [
+                (copy.norm1, block.norm1),
+                (copy.attn.proj, block.attn.proj),
+                (copy.norm2, block.norm2),
+                (copy.mlp[0], block.mlp.layers[0][0]),
+                (copy.mlp[2], block.mlp.layers[1]),
+            ]
+            weights = dict(weight=block.attn.qkv.weight)
+            if hasattr(block.attn, 'q_bias'):
+                q, v = block.attn.q_bias, block.attn.v_bias
+                weights['bias'] = torch.cat([q, torch.zeros_like(q), v])
+            copy.attn.qkv.load_state_dict(weights)
+            copy.drop.p = getattr(block.drop_path, 'p', 0.0)
+    for copy, original in pairs:
+        copy.load_state_dict(original.state_dict())
+        if isinstance(original, nn.LayerNorm):
+            copy.eps = original.eps
+    for buffer, table in (
+        (plain.pos, encoder.pos_embed),
+        (plain.decoder_pos, decoder.pos_embed),
+        (plain.sampler_pos.data, sampler.pos_embed),
+        (plain.mask_token.data, decoder.mask_token),
+    ):
+        buffer.copy_(table.data)
+    preprocessor = model.data_preprocessor
+    plain.register_buffer('mean', preprocessor.mean / 255)
+    plain.register_buffer('std', preprocessor.std / 255)
+    return plain
+
+
+def stock_twin(model: nn.Module, model_cfg: dict[str, Any]) -> nn.Module:
+    """Build a classifier with MMAction2's own ``VisionTransformer``.
+
+    Args:
+        model (nn.Module): the classifier.
+        model_cfg (dict): its config.
+
+    Returns:
+        nn.Module: with copies of its weights.
+    """
+    backbone = {k: v for k, v in model_cfg['backbone'].items() if k != 'with_cp'}
+    backbone['type'] = 'VisionTransformer'
+    twin = MODELS.build({**model_cfg, 'backbone': backbone})
+    twin.load_state_dict(model.state_dict())
+    return twin
+
+
+def check_comparable(model_cfg: dict[str, Any]) -> None:
+    """Refuse a model without a baseline.
+
+    Args:
+        model_cfg (dict): of the model.
+
+    Raises:
+        ValueError: if one of its parts is none that :func:`make_step` has a twin of.
+    """
+    expected = dict(backbone='MaskedVisionTransformer')
+    if model_cfg['type'] == 'MAERecognizer':
+        expected.update(
+            sampler='AdaptiveSamplerHead', decoder='MAEDecoder', loss='AdaMAELoss'
+        )
+    for part, wanted in expected.items():
+        found = (model_cfg.get(part) or {}).get('type', wanted)
+        if found != wanted:
+            raise ValueError(
+                f'model.{part}.type: expected {wanted}, which there is a baseline for, '
+                f'got {found}; name another config with --config'
+            )
+
+
+def forced_mask(model: nn.Module, batch_size: int) -> Tensor | None:
+    """Draw the mask of a comparison.
+
+    Args:
+        model (nn.Module): either side; a classifier has none.
+        batch_size (int): clips.
+
+    Returns:
+        Tensor | None: bool, shape (B, N), the same for every model of a size.
+    """
+    if isinstance(model, MAERecognizer):
+        visible, tokens = model.sampler.num_visible, model.sampler.num_tokens
+    elif isinstance(model, PlainMAE):
+        visible, tokens = model.visible, model.tokens
+    else:
+        return None
+    generator = torch.Generator().manual_seed(0)
+    keys = torch.rand(batch_size, tokens, generator=generator)
+    return keys.argsort(dim=1) >= visible
+
+
+def step_flops(model_cfg: dict[str, Any]) -> dict[str, int]:
+    """Count the arithmetic of a training step by part, counted as in ``flops``.
+
+    The backward pass costs twice the forward pass, and once in the tokenizer, whose
+    input is pixels. Recomputation and the optimizer are not counted.
+
+    Args:
+        model_cfg (dict): of the model.
+
+    Returns:
+        dict[str, int]: FLOP a clip, a multiply-add counted as two.
+    """
+    return {
+        part.name: 2 * part.multiply_adds * (2 if part.name == 'tokenizer' else 3)
+        for part in flops.count(model_cfg)
+    }
+
+
+def find_device(name: str | None) -> torch.device:
+    """Choose the device.
+
+    Args:
+        name (str, optional): of a device; None for a GPU where there is one.
+
+    Returns:
+        torch.device: it.
+    """
+    return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+
+
+def as_dict(cfg: Config) -> dict[str, Any]:
+    """Keep what a step needs of a config, as plain dicts that another process reads."""
+    return Config(dict(model=cfg.model, optim_wrapper=cfg.optim_wrapper)).to_dict()
