@@ -27,16 +27,21 @@ from projects.adamae import compat
 # A fresh interpreter applies compat without one of its functions, then imports
 # what needs that function. Forked children share the cost of the first imports.
 IMPORT_WITHOUT_ONE = """
-import os, re, sys, warnings
+import os, re, sys, types, warnings
 import torch, mmengine.logging
 
 warnings.filterwarnings('error', 'Fail to import')
 
+# The package without its __init__, which would apply all of compat.
+package = types.ModuleType('projects.adamae')
+package.__path__ = [os.path.dirname(sys.argv[1])]
+sys.modules[package.__name__] = package
 source = open(sys.argv[1], encoding='utf-8').read()
 for name in sys.argv[2:]:
     if os.fork() == 0:
         try:
-            exec(re.sub(rf'^([a-z_]+ = )?{name}\\(\\)$', '', source, flags=re.M), {})
+            code = re.sub(rf'^([a-z_]+ = )?{name}\\(\\)$', '', source, flags=re.M)
+            exec(code, {'__package__': package.__name__})
             import mmaction.models, mmpretrain.models, mmpretrain.datasets
             outcome = 'imported'
         except Exception as error:

@@ -18,8 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.fileio import register_backend
 from mmengine.logging import HistoryBuffer
 from torch import library as torch_library
+
+from .utils.fileio import AtomicLocalBackend
 
 
 def _folder(package: str) -> Path | None:
@@ -200,6 +203,16 @@ def classify_in_float32() -> None:
     head.loss_by_feat = loss_by_feat
 
 
+def write_local_files_atomically() -> None:
+    """Replace MMEngine's ``local`` file backend by one that leaves no half files.
+
+    Applies: always; MMEngine 0.10.7 opens the final name for writing.
+
+    Source: ``mmengine/fileio/backends/local_backend.py``
+    """
+    register_backend('local', AtomicLocalBackend, prefixes='', force=True)
+
+
 provide_drn()
 quiet_mmcv_lite()
 _torchvision_operators = declare_torchvision_operators()
@@ -207,3 +220,4 @@ leave_out_multimodal_models()
 pickle_history_as_arrays()
 allow_checkpoint_globals()
 classify_in_float32()
+write_local_files_atomically()
