@@ -12,9 +12,11 @@ import re
 import sys
 import types
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from mmengine.fileio import register_backend
 from mmengine.logging import HistoryBuffer
 from torch import library as torch_library
 
-from .utils.fileio import AtomicLocalBackend
+from .utils.fileio import AtomicLocalBackend, atomic_path
 
 
 def _folder(package: str) -> Path | None:
@@ -213,6 +215,27 @@ def write_local_files_atomically() -> None:
     register_backend('local', AtomicLocalBackend, prefixes='', force=True)
 
 
+def write_checkpoint_pointer_atomically() -> None:
+    """Let MMEngine replace ``last_checkpoint`` instead of emptying and refilling it.
+
+    ``CheckpointHook`` writes this file past the file backends. A run that is killed in
+    between leaves it empty, and resuming then loads the checkpoint ``''``.
+
+    Applies: always; the hook of MMEngine 0.10.7 calls ``open``, and only for this.
+
+    Source: ``mmengine/hooks/checkpoint_hook.py``
+    """
+
+    @contextmanager
+    def open_atomically(path: str, mode: str) -> Iterator[IO]:
+        with atomic_path(path) as partial, open(partial, mode) as file:
+            yield file
+
+    vars(importlib.import_module('mmengine.hooks.checkpoint_hook')).update(
+        open=open_atomically
+    )
+
+
 provide_drn()
 quiet_mmcv_lite()
 _torchvision_operators = declare_torchvision_operators()
@@ -221,3 +244,4 @@ pickle_history_as_arrays()
 allow_checkpoint_globals()
 classify_in_float32()
 write_local_files_atomically()
+write_checkpoint_pointer_atomically()

@@ -21,7 +21,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.graph import _engine_run_backward
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
@@ -161,7 +161,7 @@ class StorageTracker(TorchDispatchMode):
             if not isinstance(tensor, Tensor):
                 continue
             storage = tensor.untyped_storage()
-            key = storage._cdata
+            key = id(storage)  # as long as it lives
             size = -(-storage.nbytes() // BLOCK) * BLOCK
             known = self._kinds.get(key)
             if known is None:
@@ -477,7 +477,7 @@ def _as_on_cuda(cfg: Any) -> Any:
 
 def is_faking() -> bool:
     """Whether new tensors are fake."""
-    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+    return isinstance(torch.empty(0), FakeTensor)
 
 
 def _batch(

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from .processes import LAUNCHER_VARIABLES, rank_and_local_rank
+from .distributed import LAUNCHER_VARIABLES, rank_and_local_rank
 
 
 class CfgOptions(DictAction):
@@ -53,7 +53,7 @@ def add_reading_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--data',
         metavar='CONFIG',
-        help='take the data sets of this config (default: the first one)',
+        help='use the datasets of this config (default: the first one)',
     )
     add_cfg_options(parser)
 
@@ -72,7 +72,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
 
 @contextmanager
 def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn errors of the given kinds into one line and exit code 2.
+    """Report errors of the given kinds in one line and exit with code 2.
 
     Only the first process on each machine of a distributed run prints it.
 

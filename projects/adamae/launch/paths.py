@@ -1,4 +1,4 @@
-"""Files that a command line names."""
+"""Paths that a command line or a config names."""
 
 import os
 
@@ -6,12 +6,12 @@ from ..checkpoints.files import check_loadable
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is an address, which only MMEngine's file clients can look at."""
+    """Whether a path is a URL, which only MMEngine's file backends can look at."""
     return '://' in path
 
 
 def require_file(what: str, path: str) -> None:
-    """Refuse a path without a file; an address passes.
+    """Reject a path without a file; a URL passes.
 
     Args:
         what (str): the file's part in the run, for the message.
@@ -25,7 +25,7 @@ def require_file(what: str, path: str) -> None:
 
 
 def require_checkpoint(path: str) -> None:
-    """Refuse a path without a checkpoint that can be loaded; an address passes.
+    """Reject a path without a checkpoint that can be loaded; a URL passes.
 
     Args:
         path (str): where it should be.
