@@ -21,7 +21,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import _engine_run_backward
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
@@ -477,7 +477,7 @@ def _as_on_cuda(cfg: Any) -> Any:
 
 def is_faking() -> bool:
     """Whether new tensors are fake."""
-    return isinstance(torch.empty(0), FakeTensor)
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
 
 
 def _batch(
