@@ -66,7 +66,7 @@ def import_without() -> dict[str, str]:
     result = run_command(
         *(sys.executable, '-W', 'ignore', '-c', IMPORT_WITHOUT_ONE),
         *(compat.__file__, 'provide_drn', 'quiet_mmcv_lite'),
-        *('declare_torchvision_operators', 'leave_out_multimodal_models'),
+        *('declare_torchvision_operators', 'disable_multimodal_models'),
         OMP_NUM_THREADS='1',
     )
     assert result.returncode == 0, result.stderr
@@ -91,7 +91,7 @@ torchvision_lacks_its_library = pytest.mark.skipif(
             marks=torchvision_lacks_its_library,
         ),
         pytest.param(
-            'leave_out_multimodal_models',
+            'disable_multimodal_models',
             'timm|apply_chunking_to_forward',
             marks=pytest.mark.skipif(
                 find_spec('transformers') is None,

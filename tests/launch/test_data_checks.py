@@ -1,4 +1,4 @@
-"""What a config says of its data, compared with the disk."""
+"""The data that a config names, compared with the disk."""
 
 import pytest
 from mmengine.config import Config

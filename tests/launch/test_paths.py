@@ -20,7 +20,7 @@ WEIGHTS = {'encoder.norm.weight': torch.ones(1000)}
             dict(model=WEIGHTS, args=Namespace(lr=1)),
             'authors do; convert it with tools/convert',
         ),
-        (dict(model=WEIGHTS, args=Path), 'refused, it asks to run'),
+        (dict(model=WEIGHTS, args=Path), '(refused|rejected), it asks to run'),
     ],
 )
 def test_content(tmp_path, zipped, content, message):

@@ -20,11 +20,10 @@ TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
 def load_config(args: Namespace) -> Config:
-    """Read the config and apply what all tools take from the command line.
+    """Read a config and apply ``--cfg-options``, ``--work-dir`` and ``--launcher``.
 
     Args:
-        args (Namespace): has ``config``, ``cfg_options``, ``work_dir`` and
-            ``launcher``.
+        args (Namespace): of a tool with :func:`.add_cfg_options`.
 
     Returns:
         Config: with ``work_dir`` and ``launcher`` set.
@@ -50,16 +49,13 @@ def load_config(args: Namespace) -> Config:
 
 
 def load_reading_config(args: Namespace) -> Config:
-    """Read the config of a model, with the datasets that are to be encoded.
+    """Read the config of a model, with the datasets of ``--data`` if that is given.
 
     Args:
-        args (Namespace): of a tool with :func:`add_reading_arguments`.
-
-    Returns:
-        Config: has a model, and the datasets of ``args.data`` if there is one.
+        args (Namespace): of a tool with :func:`.add_reading_arguments`.
 
     Raises:
-        FileNotFoundError: if there is no such config.
+        FileNotFoundError: if one of the configs does not exist.
         ValueError: if the first has no model, or an option does not fit.
     """
     cfg = load_config(args)
@@ -71,15 +67,9 @@ def load_reading_config(args: Namespace) -> Config:
 
 
 def require_keys(cfg: Config, config: str, keys: Sequence[str]) -> None:
-    """Reject a config that is only a part of one.
+    """Raise a ``ValueError`` if a config, read from ``config``, lacks one of the keys.
 
-    Args:
-        cfg (Config): the config.
-        config (str): where it comes from.
-        keys (Sequence[str]): what it must have.
-
-    Raises:
-        ValueError: if one is missing.
+    Such as a part of a config in ``configs/_base_``.
     """
     missing = [key for key in keys if cfg.get(key) is None]
     if missing:

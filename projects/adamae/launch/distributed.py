@@ -23,14 +23,14 @@ LAUNCHER_VARIABLES = {
 
 
 def init_distributed(cfg: Config) -> None:
-    """Connect the processes of a run where MMEngine cannot, in place.
+    """Start the process group of a run on a machine without an accelerator.
 
-    MMEngine's launcher sets a CUDA device and NCCL unconditionally. On a machine
-    without an accelerator the processes are connected with gloo, before the
-    runner would do it. Otherwise this leaves everything to the runner.
+    MMEngine's launcher sets a CUDA device and NCCL unconditionally. Here it is gloo,
+    started before the runner would do it. With an accelerator, or one process, this
+    leaves everything to the runner.
 
     Args:
-        cfg (Config): the config of the run, with ``launcher`` set.
+        cfg (Config): with ``launcher`` set; changed in place.
 
     Raises:
         ValueError: if the launcher's variables are not in the environment.
@@ -94,12 +94,7 @@ def warn(message: str) -> None:
 
 
 def _init_gloo(launcher: str, dist_cfg: dict) -> None:
-    """Connect the processes of a run over the network, without a GPU.
-
-    Args:
-        launcher (str): a key of ``LAUNCHER_VARIABLES``.
-        dist_cfg (dict): of the config; its ``timeout`` (seconds) is used.
-    """
+    """Start the process group; ``dist_cfg`` may have a ``timeout`` in seconds."""
     for name, source in zip(
         LAUNCHER_VARIABLES['pytorch'], LAUNCHER_VARIABLES[launcher], strict=True
     ):

@@ -11,24 +11,18 @@ def is_remote(path: str) -> bool:
 
 
 def require_file(what: str, path: str) -> None:
-    """Reject a path without a file; a URL passes.
+    """Raise ``FileNotFoundError`` if there is no file; a URL passes.
 
     Args:
-        what (str): the file's part in the run, for the message.
-        path (str): where it should be; ``~`` is the home folder.
-
-    Raises:
-        FileNotFoundError: if there is none.
+        what (str): what the file is, for the message.
+        path (str): ``~`` is the home folder.
     """
     if not is_remote(path) and not os.path.isfile(os.path.expanduser(path)):
         raise FileNotFoundError(f'{what} not found: {path}')
 
 
 def require_checkpoint(path: str) -> None:
-    """Reject a path without a checkpoint that can be loaded; a URL passes.
-
-    Args:
-        path (str): where it should be.
+    """Check that a checkpoint exists and that MMEngine can load it; a URL passes.
 
     Raises:
         FileNotFoundError: if there is no such file.
