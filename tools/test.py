@@ -28,10 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
         launch.apply_test_arguments(cfg, args)
-        launch.check_views(cfg, ('test',))
-        launch.check_data(cfg, ('test',))
-        launch.check_classes(cfg, ('test',))
-        launch.connect_processes(cfg)
+        launch.check_testing(cfg)
+        launch.init_distributed(cfg)
         runner = RUNNERS.build(cfg)
     with launch.errors_in_one_line(CheckpointMismatch):
         runner.test()

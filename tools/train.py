@@ -20,20 +20,20 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or from the newest in the work folder',
+        help='resume from this checkpoint, or from the newest in the work folder',
     )
     parser.add_argument('--amp', action='store_true', help='use mixed precision')
-    parser.add_argument(
-        '--no-validate', action='store_true', help='leave out validation'
-    )
+    parser.add_argument('--no-validate', action='store_true', help='skip validation')
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help="scale the learning rate to the run's total batch size",
     )
-    parser.add_argument('--seed', type=int, help="random seed, before the config's")
+    parser.add_argument('--seed', type=int, help="random seed instead of the config's")
     parser.add_argument(
-        '--diff-rank-seed', action='store_true', help='another seed on every process'
+        '--diff-rank-seed',
+        action='store_true',
+        help='another seed on every process',
     )
     parser.add_argument(
         '--deterministic', action='store_true', help='deterministic kernels only'
@@ -46,17 +46,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
-        launch.require_keys(cfg, args.config, launch.TRAINING_KEYS)
         launch.apply_train_arguments(cfg, args)
-        launch.check_schedule(cfg)
-        launch.check_layer_decay(cfg)
-        launch.check_compile(cfg)
-        launch.check_hooks(cfg)
-        launch.check_views(cfg, ('val',))
-        launch.check_data(cfg, ('train', 'val'))
-        launch.check_classes(cfg, ('train', 'val'))
-        launch.connect_processes(cfg)
-        launch.drop_amp_without_accelerator(cfg)
+        launch.check_training(cfg)
+        launch.init_distributed(cfg)
+        launch.disable_amp_on_cpu(cfg)
         runner = RUNNERS.build(cfg)
         launch.check_length(runner)
     with launch.errors_in_one_line(CheckpointMismatch):

@@ -1,8 +1,7 @@
 """Work-arounds for defects of the packages this project builds on.
 
-Importing this module applies each of them, and each only where its defect is
-there. ``tests/test_compat.py`` shows for each that the defect is still there
-without it: where that test fails, the function can be removed.
+Importing this module applies them. ``tests/test_compat.py`` shows for each that the
+defect is still there without it: where that test fails, the function can be removed.
 """
 
 import importlib
@@ -12,14 +11,19 @@ import re
 import sys
 import types
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
+from mmengine.fileio import register_backend
 from mmengine.logging import HistoryBuffer
 from torch import library as torch_library
+
+from .utils.fileio import AtomicLocalBackend, atomic_path
 
 
 def _folder(package: str) -> Path | None:
@@ -31,9 +35,8 @@ def _folder(package: str) -> Path | None:
 def provide_drn() -> None:
     """Stand in for the localizer that the mmaction2 1.2.0 wheel lacks.
 
-    ``mmaction.models`` imports ``mmaction.models.localizers.drn``, which was
-    left out of the wheel. The stand-in makes the import pass; it is not
-    registered, so a config that asks for ``DRN`` still gets a clear error.
+    ``mmaction.models`` imports it. The stand-in is not registered, so a config
+    that asks for ``DRN`` still gets a clear error.
 
     Applies: where the file is missing (a source checkout has it).
 
@@ -49,19 +52,17 @@ def provide_drn() -> None:
 
 
 def declare_torchvision_operators() -> torch_library.Library | None:
-    """Make torchvision importable beside a torch that its library does not fit.
+    """Make torchvision importable where its native library does not fit torch.
 
-    Its native library cannot load beside, say, a CPU-only torch. Its Python
-    part is meant to work without, but attaches shape functions to operators
-    that nobody has declared then. Declaring their names is enough: there is no
-    kernel behind them, and torchvision itself refuses to call them ("Couldn't
-    load custom C++ ops"). MMPretrain needs the Python part only.
+    Its Python part, which is all that MMPretrain needs, attaches shape functions
+    to operators of that library. Declaring their names is enough; torchvision
+    itself does not call them ("Couldn't load custom C++ ops").
 
-    Applies: where ``import torchvision`` fails for that reason.
+    Applies: where ``import torchvision`` fails for that reason, as with a
+    CPU-only torch.
 
     Returns:
-        Library | None: what holds the declarations, to be kept
-        alive; ``None`` where there was nothing to do.
+        Library | None: the declarations, to be kept alive; None if none were needed.
 
     Source: https://github.com/pytorch/vision/issues/9085
     """
@@ -81,16 +82,16 @@ def declare_torchvision_operators() -> torch_library.Library | None:
     return library
 
 
-def leave_out_multimodal_models() -> None:
+def disable_multimodal_models() -> None:
     """Keep ``transformers`` from breaking MMAction2 and MMPretrain.
 
-    Where it is installed, MMAction2 imports its language models, and MMPretrain
-    too if ``pycocotools`` is there as well. Both take ``apply_chunking_to_forward``
-    from a module that lost it after transformers 4.55; MMAction2's also need
-    ``timm``, which is no requirement of its. Told that there are no such models,
-    both import, and a config that asks for one is told what is missing.
+    Where it is installed, MMAction2 imports its language models, and so does
+    MMPretrain if ``pycocotools`` is installed. Both import
+    ``apply_chunking_to_forward``, which is gone after transformers 4.55; MMAction2's
+    also need ``timm``, which it does not require. Without these models both import,
+    and a config that asks for one gets an error with the missing package.
 
-    Applies: where ``transformers`` is installed and one of the two is not there.
+    Applies: where ``transformers`` is installed and lacks one of the two.
 
     Source: https://github.com/xinyu1205/recognize-anything/issues/219 (the same
     import elsewhere), ``mmaction/models/multimodal/vindlu``
@@ -110,12 +111,11 @@ def leave_out_multimodal_models() -> None:
 
 
 def quiet_mmcv_lite() -> None:
-    """Import MMCV's layers without being told to install another package.
+    """Import MMCV's layers without a warning.
 
-    ``mmcv-lite`` warns on import that a layer nobody asked for is missing, in
-    every process of every run.
+    ``mmcv-lite`` warns in every process that a layer nobody uses is missing.
 
-    Applies: where ``mmcv.ops`` is not there; the full ``mmcv`` has nothing to say.
+    Applies: always; the full ``mmcv`` does not warn.
 
     Source: ``mmcv/cnn/bricks/transformer.py``
     """
@@ -127,11 +127,9 @@ def quiet_mmcv_lite() -> None:
 def pickle_history_as_arrays() -> None:
     """Pickle MMEngine's ``HistoryBuffer`` without the methods of its class.
 
-    MMEngine 0.10.7 puts the functions of ``HistoryBuffer`` into the pickle of
-    every instance. They are looked up with ``getattr``, which a safe loader
-    must refuse: who may call it can reach everything. They belong to the class
-    anyway, so an instance keeps its two arrays and its length. Files written
-    so can also be read without this function.
+    MMEngine 0.10.7 pickles them with every instance, as calls of ``getattr``, which
+    a safe loader must reject: it reaches everything. Here an instance keeps its
+    two arrays and its length. MMEngine reads such files without this function.
 
     Applies: where such a pickle calls ``getattr``.
 
@@ -156,15 +154,15 @@ def pickle_history_as_arrays() -> None:
 
 
 def allow_checkpoint_globals() -> None:
-    """Tell torch's safe loader what an MMEngine checkpoint is made of.
+    """Allow torch's safe loader what an MMEngine checkpoint is made of.
 
-    Since torch 2.6 ``torch.load`` refuses classes that it was not told about,
-    and MMEngine 0.10.7 does not tell it: a checkpoint with a message hub cannot
-    be resumed. The list is the history buffer, numpy's two rebuilders (under
-    their names in numpy 1 and 2), and the dtypes of numbers, truth values and
-    text. Nothing in it reaches other code; ``getattr`` must never join it.
+    Since torch 2.6 ``torch.load`` rejects other classes than those on a list, and
+    MMEngine 0.10.7 does not extend it: a checkpoint with a message hub cannot be
+    resumed. Added are the history buffer, numpy's two rebuilders (under their names
+    in numpy 1 and 2), and the dtypes of numbers, booleans and text. Nothing in it
+    reaches other code; ``getattr`` must never join it.
 
-    Applies: always; a loader that was told already does not mind.
+    Applies: always; entries may be added twice.
 
     Source: https://github.com/open-mmlab/mmengine/issues/1655
     """
@@ -183,8 +181,8 @@ def classify_in_float32() -> None:
 
     ``BaseHead.loss_by_feat`` of MMAction2 1.2.0 gives the scores to NumPy for the
     accuracy of the batch, wherever labels are not blended; NumPy has no bfloat16, and
-    the run ends with ``Got unsupported ScalarType BFloat16``. Scores in float32, which
-    a loss wants in any case, are the same to NumPy and to autocast.
+    the run ends with ``Got unsupported ScalarType BFloat16``. Autocast computes the
+    loss in float32 in any case.
 
     Applies: always; scores in float32 stay what they are.
 
@@ -200,10 +198,43 @@ def classify_in_float32() -> None:
     head.loss_by_feat = loss_by_feat
 
 
+def write_local_files_atomically() -> None:
+    """Replace MMEngine's ``local`` file backend by one that leaves no half files.
+
+    Applies: always; MMEngine 0.10.7 opens the final name for writing.
+
+    Source: ``mmengine/fileio/backends/local_backend.py``
+    """
+    register_backend('local', AtomicLocalBackend, prefixes='', force=True)
+
+
+def write_checkpoint_pointer_atomically() -> None:
+    """Let MMEngine replace ``last_checkpoint`` instead of emptying and refilling it.
+
+    ``CheckpointHook`` writes this file past the file backends. A run that is killed in
+    between leaves it empty, and resuming then loads the checkpoint ``''``.
+
+    Applies: always; the hook of MMEngine 0.10.7 calls ``open``, and only for this.
+
+    Source: ``mmengine/hooks/checkpoint_hook.py``
+    """
+
+    @contextmanager
+    def open_atomically(path: str, mode: str) -> Iterator[IO]:
+        with atomic_path(path) as partial, open(partial, mode) as file:
+            yield file
+
+    vars(importlib.import_module('mmengine.hooks.checkpoint_hook')).update(
+        open=open_atomically
+    )
+
+
 provide_drn()
 quiet_mmcv_lite()
 _torchvision_operators = declare_torchvision_operators()
-leave_out_multimodal_models()
+disable_multimodal_models()
 pickle_history_as_arrays()
 allow_checkpoint_globals()
 classify_in_float32()
+write_local_files_atomically()
+write_checkpoint_pointer_atomically()

@@ -161,7 +161,7 @@ class StorageTracker(TorchDispatchMode):
             if not isinstance(tensor, Tensor):
                 continue
             storage = tensor.untyped_storage()
-            key = storage._cdata
+            key = id(storage)  # as long as it lives
             size = -(-storage.nbytes() // BLOCK) * BLOCK
             known = self._kinds.get(key)
             if known is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..datasets.from_config import video_name
+from ..utils.fileio import atomic_path
 
 
 class _Readable(Dataset):
@@ -161,14 +161,12 @@ def write(path: Path, batches: Iterable[Tensor], shape: tuple[int, ...]) -> None
         batches (Iterable[Tensor]): shape (B, ...), float32, on the CPU.
         shape (tuple[int, ...]): of all of them together, (V, ...).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
-    if path.suffix == '.npy':
-        # Token grids of a large data set do not fit into memory.
-        rows = np.lib.format.open_memmap(unfinished, 'w+', np.float32, shape)
-    else:
-        rows = np.empty(shape, np.float32)
-    try:
+    with atomic_path(path) as unfinished:
+        if path.suffix == '.npy':
+            # Token grids of a large data set do not fit into memory.
+            rows = np.lib.format.open_memmap(unfinished, 'w+', np.float32, shape)
+        else:
+            rows = np.empty(shape, np.float32)
         done = 0
         for batch in batches:
             rows[done : done + len(batch)] = batch.numpy()
@@ -177,9 +175,6 @@ def write(path: Path, batches: Iterable[Tensor], shape: tuple[int, ...]) -> None
             rows.flush()
         else:
             save_file({'features': rows}, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def write_names(path: Path, names: Sequence[str], labels: np.ndarray) -> None:

@@ -1,24 +1,16 @@
 """What stands between a command line and MMEngine's runner.
 
-The tools parse their arguments and call these functions in order; whatever a
-user can get wrong is found here, before a model is built, and told in one line.
+The tools parse their arguments and call these functions in order; a user's mistakes
+are found here, before a model is built, and reported in one line.
 """
 
 from .arguments import (
-    CfgOptions,
     add_cfg_options,
     add_common_arguments,
     add_reading_arguments,
     errors_in_one_line,
 )
-from .checks import (
-    check_compile,
-    check_hooks,
-    check_layer_decay,
-    check_length,
-    check_schedule,
-    check_views,
-)
+from .checks import check_length, check_testing, check_training
 from .configs import (
     TRAINING_KEYS,
     apply_test_arguments,
@@ -27,29 +19,23 @@ from .configs import (
     load_reading_config,
     require_keys,
 )
-from .data_checks import check_classes, check_data
-from .processes import connect_processes, drop_amp_without_accelerator, has_accelerator
+from .data_checks import check_data
+from .distributed import disable_amp_on_cpu, init_distributed
 
 __all__ = [
-    'CfgOptions',
     'TRAINING_KEYS',
     'add_cfg_options',
     'add_common_arguments',
     'add_reading_arguments',
     'apply_test_arguments',
     'apply_train_arguments',
-    'check_classes',
-    'check_compile',
     'check_data',
-    'check_hooks',
-    'check_layer_decay',
     'check_length',
-    'check_schedule',
-    'check_views',
-    'connect_processes',
-    'drop_amp_without_accelerator',
+    'check_testing',
+    'check_training',
+    'disable_amp_on_cpu',
     'errors_in_one_line',
-    'has_accelerator',
+    'init_distributed',
     'load_config',
     'load_reading_config',
     'require_keys',

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from .processes import LAUNCHER_VARIABLES, rank_and_local_rank
+from .distributed import LAUNCHER_VARIABLES, rank_and_local_rank
 
 
 class CfgOptions(DictAction):
@@ -21,11 +21,7 @@ class CfgOptions(DictAction):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Parse ``values`` into a dict.
-
-        Raises:
-            ArgumentError: if one is not of the form ``key=value``.
-        """
+        """Parse ``values``, or raise ``ArgumentError``."""
         for value in values:
             if '=' not in value:
                 raise ArgumentError(self, f'expected KEY=VALUE, got {value!r}')
@@ -33,7 +29,7 @@ class CfgOptions(DictAction):
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:
-    """Add ``--cfg-options``, and what else :func:`load_config` reads, unset."""
+    """Add ``--cfg-options`` and defaults for all that :func:`.load_config` reads."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -47,19 +43,19 @@ def add_cfg_options(parser: ArgumentParser) -> None:
 
 
 def add_reading_arguments(parser: ArgumentParser) -> None:
-    """Add what tools take that encode videos, for :func:`load_reading_config`."""
+    """Add the arguments of tools that encode videos: :func:`.load_reading_config`."""
     parser.add_argument('config', help='path of the config of the model')
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument(
         '--data',
         metavar='CONFIG',
-        help='take the data sets of this config (default: the first one)',
+        help='use the datasets of this config (default: the first one)',
     )
     add_cfg_options(parser)
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
-    """Add what every tool over a config takes, named as in MMAction2."""
+    """Add the arguments that train.py and test.py share, named as in MMAction2."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')
     add_cfg_options(parser)
     parser.add_argument(
@@ -72,12 +68,9 @@ def add_common_arguments(parser: ArgumentParser) -> None:
 
 @contextmanager
 def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn errors of the given kinds into one line and exit code 2.
+    """Report errors of the given kinds in one line and exit with code 2.
 
     Only the first process on each machine of a distributed run prints it.
-
-    Args:
-        *kinds (type[Exception]): what to catch.
     """
     try:
         yield

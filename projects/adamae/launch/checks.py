@@ -1,9 +1,8 @@
-"""What a config gets wrong, found before anything is built."""
+"""What is wrong in a config, found before anything is built."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmaction.engine.optimizers import LearningRateDecayOptimizerConstructor
 from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.registry import HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
@@ -15,46 +14,79 @@ from mmengine.runner import Runner
 from ..engine.hooks import KnnHook
 from ..engine.hooks.compile_hook import compile_options
 from ..engine.sharded_strategy import ShardedStrategy
+from .configs import registered_class
+from .data_checks import check_classes, check_data
 
 
-def check_views(cfg: Config, splits: Sequence[str]) -> None:
-    """Find a limit on test views where several videos make a batch.
+def check_training(cfg: Config) -> None:
+    """Check the config of a training run against itself and against the disk.
 
     Args:
-        cfg (Config): the config of the run.
-        splits (Sequence[str]): of 'val' and 'test', those that the run reads.
+        cfg (Config): the config; its validation set is checked if it has one.
 
     Raises:
-        ValueError: if there is one, which MMAction2 only notices when it tests.
+        FileNotFoundError: if files of the datasets are missing.
+        ValueError: if settings contradict each other or the annotation files.
     """
+    _check_schedule(cfg)
+    _check_layer_decay(cfg)
+    compile_options(cfg.get('compile', False))
+    _check_hooks(cfg)
+    _check_views(cfg, 'val')
+    check_data(cfg, ('train', 'val'))
+    check_classes(cfg, ('train', 'val'))
+
+
+def check_testing(cfg: Config) -> None:
+    """Check the config of a test, as :func:`check_training` does for training."""
+    _check_views(cfg, 'test')
+    check_data(cfg, ('test',))
+    check_classes(cfg, ('test',))
+
+
+def check_length(runner: Runner) -> None:
+    """Check that a training set makes at least one batch; less would train nothing.
+
+    Args:
+        runner (Runner): of a training run; its data loader is built.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    loader = runner.train_loop.dataloader
+    if len(loader) == 0:
+        processes = f' on {runner.world_size} processes' if runner.distributed else ''
+        raise ValueError(
+            f'train_dataloader: {len(loader.dataset)} videos do not make one batch of '
+            f'{loader.batch_size}{processes}; lower it with --cfg-options '
+            'train_dataloader.batch_size=N'
+        )
+
+
+def _check_views(cfg: Config, split: str) -> None:
+    """Allow a limit on test views only for one video per batch, as MMAction2 does."""
     limit = (cfg.model.get('test_cfg') or {}).get('max_testing_views')
-    for split in splits if limit else ():
-        size = (cfg.get(f'{split}_dataloader') or {}).get('batch_size', 1)
-        if size != 1:
-            raise ValueError(
-                f'model.test_cfg.max_testing_views={limit}: expected one video a '
-                f'batch, got {split}_dataloader.batch_size={size}; set it to 1 with '
-                f'--cfg-options {split}_dataloader.batch_size=1'
-            )
+    size = (cfg.get(f'{split}_dataloader') or {}).get('batch_size', 1)
+    if limit and size != 1:
+        raise ValueError(
+            f'model.test_cfg.max_testing_views={limit}: expected one video per batch, '
+            f'got {split}_dataloader.batch_size={size}; set it to 1 with '
+            f'--cfg-options {split}_dataloader.batch_size=1'
+        )
 
 
-def check_layer_decay(cfg: Config) -> None:
+def _check_layer_decay(cfg: Config) -> None:
     """Compare the layers of a layer-wise learning rate with those of the encoder.
 
     With fewer, the last blocks would learn faster than the classifier; with more,
-    everything but the classifier more slowly than said.
-
-    Args:
-        cfg (Config): of a training run.
-
-    Raises:
-        ValueError: if they are not as many.
+    everything but the classifier would learn too slowly.
     """
     wrapper, backbone = cfg.optim_wrapper, cfg.model.get('backbone') or {}
-    constructor = registered(OPTIM_WRAPPER_CONSTRUCTORS, wrapper.get('constructor'))
-    if not _is_a(constructor, LearningRateDecayOptimizerConstructor) or not _is_a(
-        registered(MODELS, backbone.get('type')), VisionTransformer
-    ):
+    if not _is_a(
+        OPTIM_WRAPPER_CONSTRUCTORS,
+        wrapper.get('constructor'),
+        LearningRateDecayOptimizerConstructor,
+    ) or not _is_a(MODELS, backbone.get('type'), VisionTransformer):
         return
     layers = (wrapper.get('paramwise_cfg') or {}).get('num_layers')
     depth = backbone.get('depth', 12)
@@ -66,15 +98,8 @@ def check_layer_decay(cfg: Config) -> None:
         )
 
 
-def check_schedule(cfg: Config) -> None:
-    """Find schedules that begin after the run has ended, as after shortening it.
-
-    Args:
-        cfg (Config): of a training run.
-
-    Raises:
-        ValueError: if one does; names the options to change.
-    """
+def _check_schedule(cfg: Config) -> None:
+    """Reject schedules that begin after the end of a run, as after shortening it."""
     schedulers = cfg.get('param_scheduler') or []
     if not isinstance(schedulers, Sequence):
         schedulers = [schedulers]
@@ -92,73 +117,24 @@ def check_schedule(cfg: Config) -> None:
             )
 
 
-def check_hooks(cfg: Config) -> None:
-    """Find hooks that cannot read a model whose weights are spread over processes.
-
-    Args:
-        cfg (Config): of a training run.
-
-    Raises:
-        ValueError: if there is one.
-    """
-    strategy = registered(STRATEGIES, (cfg.get('strategy') or {}).get('type'))
-    if not _is_a(strategy, ShardedStrategy):
+def _check_hooks(cfg: Config) -> None:
+    """Reject hooks that read the model where its weights are sharded."""
+    strategy = (cfg.get('strategy') or {}).get('type')
+    if not _is_a(STRATEGIES, strategy, ShardedStrategy):
         return
-    hooks = {**(cfg.get('default_hooks') or {})}
-    hooks.update(enumerate(cfg.get('custom_hooks') or []))
-    for place, hook in hooks.items():
-        is_built = isinstance(hook, Hook)
-        kind = type(hook) if is_built else registered(HOOKS, (hook or {}).get('type'))
-        if _is_a(kind, KnnHook) or _is_a(kind, EMAHook):
-            key = 'default_hooks' if isinstance(place, str) else 'custom_hooks'
+    default, custom = cfg.get('default_hooks') or {}, cfg.get('custom_hooks') or []
+    hooks = {f'default_hooks.{name}': hook for name, hook in default.items()}
+    hooks.update((f'custom_hooks.{i}', hook) for i, hook in enumerate(custom))
+    for key, hook in hooks.items():
+        kind = type(hook) if isinstance(hook, Hook) else (hook or {}).get('type')
+        if _is_a(HOOKS, kind, KnnHook, EMAHook):
+            name = registered_class(HOOKS, kind).__name__
             raise ValueError(
-                f'{key}.{place}: {kind.__name__} needs whole weights, and '
-                'ShardedStrategy spreads them; leave out one of the two'
+                f'{key}: {name} needs whole weights, and ShardedStrategy shards them; '
+                'remove one of the two'
             )
 
 
-def check_compile(cfg: Config) -> None:
-    """Find arguments of ``torch.compile`` that it does not take.
-
-    Args:
-        cfg (Config): of a training run.
-
-    Raises:
-        ValueError: if there are any.
-    """
-    options = compile_options(cfg.get('compile', False))
-    if options is not None:
-        try:
-            torch.compile(torch.nn.Identity(), **options)
-        except (RuntimeError, TypeError, AttributeError, AssertionError) as error:
-            raise ValueError(
-                f'compile: expected arguments of torch.compile, got {options}: {error}'
-            ) from error
-
-
-def check_length(runner: Runner) -> None:
-    """Find a training set that is smaller than a batch, which would train nothing.
-
-    Args:
-        runner (Runner): of a training run; its data loader is built.
-
-    Raises:
-        ValueError: if no batch can be made.
-    """
-    loader = runner.train_loop.dataloader
-    if len(loader) == 0:
-        processes = f' on {runner.world_size} processes' if runner.distributed else ''
-        raise ValueError(
-            f'train_dataloader: {len(loader.dataset)} videos do not make one batch of '
-            f'{loader.batch_size}{processes}; lower it with --cfg-options '
-            'train_dataloader.batch_size=N'
-        )
-
-
-def registered(registry: Registry, kind: Any) -> Any:
-    """Look a class up by its registered name; a class passes through."""
-    return registry.get(kind) if isinstance(kind, str) else kind
-
-
-def _is_a(kind: Any, base: type) -> bool:
-    return isinstance(kind, type) and issubclass(kind, base)
+def _is_a(registry: Registry, kind: Any, *bases: type) -> bool:
+    kind = registered_class(registry, kind)
+    return isinstance(kind, type) and issubclass(kind, bases)

@@ -1,6 +1,5 @@
 """A config, and what a command line changes in it."""
 
-import inspect
 import os
 from argparse import Namespace
 from collections.abc import Sequence
@@ -9,35 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
+from mmengine.registry import Registry
+from mmengine.runner import find_latest_checkpoint
 
 from ..datasets.from_config import use_data_from
-from .files import require_checkpoint, require_file
-from .processes import warn
+from .distributed import warn
+from .paths import require_checkpoint, require_file
 
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
-# What of a config is read once it is complete: by a runner's constructor, by name.
-_READ_KEYS = {
-    *inspect.signature(Runner.__init__).parameters,
-    *inspect.signature(FlexibleRunner.__init__).parameters,
-    'activation_checkpointing',
-    'compile',
-    'efficient_conv_bn_eval',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'resource_limit',
-    'runner_type',
-    'sync_bn',
-}
 
 
 def load_config(args: Namespace) -> Config:
-    """Read the config and apply what both tools take from the command line.
+    """Read a config and apply ``--cfg-options``, ``--work-dir`` and ``--launcher``.
 
     Args:
-        args (Namespace): has ``config``, ``cfg_options``, ``work_dir`` and
-            ``launcher``.
+        args (Namespace): of a tool with :func:`.add_cfg_options`.
 
     Returns:
         Config: with ``work_dir`` and ``launcher`` set.
@@ -49,7 +35,7 @@ def load_config(args: Namespace) -> Config:
     require_file('config', args.config)
     cfg = Config.fromfile(args.config)
     for key in args.cfg_options:
-        _warn_if_idle(cfg, key)
+        _warn_unknown_option(cfg, key)
     try:
         cfg.merge_from_dict(args.cfg_options)
     except (KeyError, TypeError) as error:
@@ -63,16 +49,13 @@ def load_config(args: Namespace) -> Config:
 
 
 def load_reading_config(args: Namespace) -> Config:
-    """Read the config of a model, with the data sets that are to be encoded.
+    """Read the config of a model, with the datasets of ``--data`` if that is given.
 
     Args:
-        args (Namespace): of a tool with :func:`add_reading_arguments`.
-
-    Returns:
-        Config: has a model, and the data sets of ``args.data`` if there is one.
+        args (Namespace): of a tool with :func:`.add_reading_arguments`.
 
     Raises:
-        FileNotFoundError: if there is no such config.
+        FileNotFoundError: if one of the configs does not exist.
         ValueError: if the first has no model, or an option does not fit.
     """
     cfg = load_config(args)
@@ -84,15 +67,9 @@ def load_reading_config(args: Namespace) -> Config:
 
 
 def require_keys(cfg: Config, config: str, keys: Sequence[str]) -> None:
-    """Refuse a config that is only a part of one.
+    """Raise a ``ValueError`` if a config, read from ``config``, lacks one of the keys.
 
-    Args:
-        cfg (Config): the config.
-        config (str): where it comes from.
-        keys (Sequence[str]): what it must have.
-
-    Raises:
-        ValueError: if one is missing.
+    Such as a part of a config in ``configs/_base_``.
     """
     missing = [key for key in keys if cfg.get(key) is None]
     if missing:
@@ -108,15 +85,15 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
 
     Args:
         cfg (Config): of a training run.
-        args (Namespace): has ``resume`` (None, 'auto' or a path), ``amp``,
-            ``no_validate``, ``auto_scale_lr``, ``seed``, ``diff_rank_seed`` and
-            ``deterministic``.
+        args (Namespace): of that tool; ``resume`` is None, 'auto' or a path.
 
     Raises:
         FileNotFoundError: if the checkpoint to resume from does not exist.
-        ValueError: if ``amp`` meets an optimizer wrapper other than MMEngine's
-            two, or ``auto_scale_lr`` a config without ``auto_scale_lr``.
+        ValueError: if the config is incomplete, the work folder's
+            ``last_checkpoint`` is empty, ``amp`` meets an optimizer wrapper other
+            than MMEngine's two, or ``auto_scale_lr`` a config without it.
     """
+    require_keys(cfg, args.config, TRAINING_KEYS)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
@@ -132,11 +109,17 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
     if args.resume == 'auto':
         # Without a checkpoint to resume, `load_from` stays what the run starts with.
         latest = find_latest_checkpoint(cfg.work_dir)
+        if latest == '':
+            raise ValueError(
+                f'{os.path.join(cfg.work_dir, "last_checkpoint")}: expected the path '
+                'of a checkpoint, got an empty file; name a checkpoint with --resume '
+                'PATH, or delete the file to start from the beginning'
+            )
         cfg.resume = latest is not None
         if latest is not None:
             cfg.load_from = latest
         else:
-            warn(f'--resume: no checkpoint in {cfg.work_dir}, starting from the start')
+            warn(f'--resume: no checkpoint in {cfg.work_dir}, starting anew')
     elif args.resume is not None:
         cfg.resume = True
         cfg.load_from = args.resume
@@ -151,11 +134,10 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
             )
         cfg.auto_scale_lr.enable = True
         # MMEngine counts what a forward pass takes, not what an update does.
-        passes = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-        if passes > 1:
-            cfg.auto_scale_lr.base_batch_size /= passes
+        passes = cfg.optim_wrapper.get('accumulative_counts', 1)
+        cfg.auto_scale_lr.base_batch_size /= passes
 
-    # MMEngine wants a seed key wherever there is a randomness.
+    # MMEngine wants a seed key wherever there is ``randomness``.
     randomness = {'seed': None, **(cfg.get('randomness') or {})}
     if args.seed is not None:
         randomness['seed'] = args.seed
@@ -193,8 +175,13 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
         cfg.test_evaluator = [*evaluators, dump]
 
 
-def _warn_if_idle(cfg: Config, key: str) -> None:
-    """Warn of an option that may change nothing."""
+def registered_class(registry: Registry, kind: Any) -> Any:
+    """Look a class up by its registered name; a class passes through."""
+    return registry.get(kind) if isinstance(kind, str) else kind
+
+
+def _warn_unknown_option(cfg: Config, key: str) -> None:
+    """Warn of an option that the config does not have yet, as after a typo."""
     node: Any = cfg.to_dict()
     for part in key.split('.'):
         if isinstance(node, list) and part.isdigit():
@@ -209,8 +196,3 @@ def _warn_if_idle(cfg: Config, key: str) -> None:
             hint = f'; did you mean {near[0]!r}?' if near else ''
             warn(f'--cfg-options: {key} is not in the config, adding it{hint}')
             return
-    if key.split('.')[0] not in _READ_KEYS:
-        warn(
-            f'--cfg-options: {key} is used only inside the config file, no effect '
-            'here; change what it sets, or write a config'
-        )

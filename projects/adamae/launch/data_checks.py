@@ -1,4 +1,4 @@
-"""What a config says of its data, compared with the disk."""
+"""The data that a config names, compared with the disk."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,15 +11,15 @@ from mmengine.fileio import join_path, list_from_file
 from mmengine.utils import is_abs
 
 from ..datasets.from_config import iter_datasets
-from .checks import registered
-from .files import is_remote
+from .configs import registered_class
+from .paths import is_remote
 
-# How many of an annotation file's videos are looked for on the disk.
+# The videos at the beginning of an annotation file that are looked for on the disk.
 _NUM_VIDEOS_TO_CHECK = 3
 
 
 def check_data(cfg: Config, splits: Sequence[str]) -> None:
-    """Look for the files of the data sets before anything is built.
+    """Look for the files of the datasets before anything is built.
 
     Remote paths are not looked at. Folders and annotation files are joined with
     ``data_root`` as MMEngine's ``BaseDataset`` does it.
@@ -35,12 +35,24 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
         ValueError: if an annotation file lists nothing, or a line that
             ``VideoDataset`` cannot read.
     """
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        if loader:
-            key = f'{split}_dataloader.dataset'
-            for dataset_key, dataset in iter_datasets(loader['dataset'], key):
-                _check_dataset(dataset_key, dataset)
+    for key, dataset in _iter_datasets(cfg, splits):
+        if is_remote(dataset.get('data_root') or ''):
+            continue
+        folders = {
+            f'data_prefix.{name}': _join_root(dataset, prefix)
+            for name, prefix in (dataset.get('data_prefix') or {}).items()
+        }
+        annotation = _annotation_file(dataset)
+        if annotation:
+            _require(key, 'ann_file', 'annotation file', annotation, os.path.isfile)
+        else:
+            folders['data_root'] = dataset.get('data_root') or ''
+        for name, folder in folders.items():
+            if folder:
+                _require(key, name, 'folder', folder, os.path.isdir)
+        if annotation and not is_remote(annotation):
+            videos = folders.get('data_prefix.video', '')
+            _check_annotation(key, dataset, annotation, videos)
 
 
 def check_classes(cfg: Config, splits: Sequence[str]) -> None:
@@ -66,16 +78,31 @@ def check_classes(cfg: Config, splits: Sequence[str]) -> None:
                 f'model.cls_head.num_classes, got {augment["num_classes"]}; give both '
                 'the number of your classes'
             )
+    for key, dataset in _iter_datasets(cfg, splits):
+        annotation = _annotation_file(dataset)
+        if not annotation or is_remote(annotation):
+            continue
+        for number, line in enumerate(_read_lines(dataset, annotation), 1):
+            labels = line.strip().split(dataset.get('delimiter', ' '))[1:]
+            if not labels or any(not 0 <= int(label) < classes for label in labels):
+                raise ValueError(
+                    f'{key}.ann_file: line {number} of {annotation}: expected a label '
+                    f'from 0 to {classes - 1}, as model.cls_head.num_classes={classes} '
+                    f'says, got {" ".join(labels) or "none"}; fix it, or set the '
+                    'number of classes'
+                )
+
+
+def _iter_datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield key and config of every dataset that the splits read."""
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         if loader:
-            key = f'{split}_dataloader.dataset'
-            for dataset_key, dataset in iter_datasets(loader['dataset'], key):
-                _check_labels(dataset_key, dataset, classes)
+            yield from iter_datasets(loader['dataset'], f'{split}_dataloader.dataset')
 
 
 def _blendings(node: Any, key: str = '') -> Iterator[tuple[str, Any]]:
-    """Yield every dict with a number of classes, with its place."""
+    """Yield every dict with a number of classes, with its key."""
     children: dict[Any, Any] = {}
     if isinstance(node, list | tuple):
         children = dict(enumerate(node))
@@ -92,41 +119,25 @@ def _join_root(dataset: Any, path: str) -> str:
     return join_path(root, path) if root and not is_abs(path) else path
 
 
-def _check_dataset(key: str, dataset: Any) -> None:
-    root = dataset.get('data_root') or ''
-    if is_remote(root):
-        return
-    folders = {
-        f'data_prefix.{name}': _join_root(dataset, prefix)
-        for name, prefix in (dataset.get('data_prefix') or {}).items()
-    }
-    annotation = dataset.get('ann_file')
-    if annotation:
-        annotation = _join_root(dataset, annotation)
-        _require(key, 'ann_file', 'annotation file', annotation, os.path.isfile)
-    else:
-        folders['data_root'] = root
-    for name, folder in folders.items():
-        if folder:
-            _require(key, name, 'folder', folder, os.path.isdir)
-    if annotation and not is_remote(annotation):
-        _check_annotation(key, dataset, annotation, folders)
+def _annotation_file(dataset: Any) -> str:
+    """Give the path of a dataset's annotation file; '' if it has none."""
+    path = dataset.get('ann_file')
+    return _join_root(dataset, path) if path else ''
 
 
-def _reads_lines(dataset: Any) -> bool:
-    kind = registered(DATASETS, dataset['type'])
-    return getattr(kind, 'load_data_list', None) is VideoDataset.load_data_list
+def _read_lines(dataset: Any, annotation: str) -> list[str]:
+    """Read the lines of an annotation file; none if the dataset reads it otherwise."""
+    kind = registered_class(DATASETS, dataset['type'])
+    load = getattr(kind, 'load_data_list', None)
+    return list_from_file(annotation) if load is VideoDataset.load_data_list else []
 
 
-def _check_annotation(
-    key: str, dataset: Any, annotation: str, folders: dict[str, str]
-) -> None:
-    """Check what can be known of an annotation file without the data set."""
-    reads_lines = _reads_lines(dataset)
-    lines = list_from_file(annotation) if reads_lines else []
-    if not os.path.getsize(annotation) or (reads_lines and not any(lines)):
+def _check_annotation(key: str, dataset: Any, annotation: str, videos: str) -> None:
+    """Check an annotation file as far as that is possible without the dataset."""
+    lines = _read_lines(dataset, annotation)
+    if not os.path.getsize(annotation) or (lines and not any(lines)):
         raise ValueError(
-            f'{key}.ann_file: {annotation} is empty; list a video a line in it, '
+            f'{key}.ann_file: {annotation} is empty; list one video per line in it, '
             f'or name another with --cfg-options {key}.ann_file=PATH'
         )
     delimiter = dataset.get('delimiter', ' ')
@@ -139,32 +150,13 @@ def _check_annotation(
         ):
             raise ValueError(
                 f'{key}.ann_file: line {number} of {annotation}: expected '
-                f"'VIDEO{delimiter}LABEL', got {line!r}; mend it, or set "
+                f"'VIDEO{delimiter}LABEL', got {line!r}; fix it, or set "
                 f'{key}.delimiter if {delimiter!r} is part of a name'
             )
         if number <= _NUM_VIDEOS_TO_CHECK:
-            video = os.path.join(folders.get('data_prefix.video', ''), video)
             what = f'video of line {number} of {annotation}'
-            _require(key, 'data_prefix.video', what, video, os.path.isfile)
-
-
-def _check_labels(key: str, dataset: Any, classes: int) -> None:
-    annotation = dataset.get('ann_file')
-    if not annotation or not _reads_lines(dataset):
-        return
-    annotation = _join_root(dataset, annotation)
-    if is_remote(annotation):
-        return
-    delimiter = dataset.get('delimiter', ' ')
-    for number, line in enumerate(list_from_file(annotation), 1):
-        labels = line.strip().split(delimiter)[1:]
-        if not labels or any(not 0 <= int(label) < classes for label in labels):
-            raise ValueError(
-                f'{key}.ann_file: line {number} of {annotation}: expected a label '
-                f'from 0 to {classes - 1}, as model.cls_head.num_classes={classes} '
-                f'says, got {" ".join(labels) or "none"}; mend it, or set the number '
-                'of classes'
-            )
+            path = os.path.join(videos, video)
+            _require(key, 'data_prefix.video', what, path, os.path.isfile)
 
 
 def _require(

@@ -3,8 +3,8 @@
 PyTorch's x86 packages multiply float32 matrices with Intel's MKL, which reaches half of
 the rate of oneDNN, in the same packages, on AMD's Zen 5: it does not use all of the
 vector width there. (Earlier ones have units half as wide.) PyTorch hands float32
-products to oneDNN where it was told that operands may be rounded to bfloat16; without
-AMX, Intel's matrix units, oneDNN cannot make use of that and multiplies in float32.
+products to oneDNN where operands may be rounded to bfloat16; without AMX, Intel's
+matrix units, oneDNN does not use that and multiplies in float32.
 
 Source: docs/benchmarks.md, "A training step on the CPU"; PyTorch,
 ``torch.set_float32_matmul_precision``; glibc, ``mallopt(3)``.
@@ -94,7 +94,7 @@ def _is_worth_it() -> bool:
 
 
 def _precision() -> str | None:
-    """PyTorch's precision of float32 products; None if its older way cannot say it."""
+    """PyTorch's precision of float32 products; None if only its newer API can tell."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:

@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from mmengine.fileio.backends import LocalBackend, register_backend
+from mmengine.fileio.backends import LocalBackend
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a path to write to; what is written there becomes ``path`` when complete.
+
+    If the block fails, or its process is killed, ``path`` stays as it was.
+
+    Args:
+        path (str | Path): the file; its folder is created.
+
+    Yields:
+        Path: a new name in the same folder, 32 hexadecimal digits and ``.partial``,
+        which no other process uses. A killed process leaves it behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'{uuid.uuid4().hex}.partial')
+    try:
+        yield partial
+        with open(partial, 'rb+') as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class AtomicLocalBackend(LocalBackend):
-    """MMEngine's local files, written next to their place and then renamed.
+    """MMEngine's local files, written alongside their target and then renamed.
 
     MMEngine writes checkpoints straight to their final name, so a run that is killed,
     or a disk that is full, leaves half a file which looks like a checkpoint.
     """
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
-        """Write a file.
-
-        Args:
-            obj (bytes): its content.
-            filepath (str | Path): its place; the folder is made if need be.
-        """
-        path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-        try:
-            with open(part, 'wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        """Write a file; arguments as in MMEngine."""
+        with atomic_path(filepath) as partial:
+            partial.write_bytes(obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Write a text file; arguments as in :meth:`put`."""
+        """Write a text file; arguments as in MMEngine."""
         self.put(obj.encode(encoding), filepath)
-
-
-register_backend('local', AtomicLocalBackend, prefixes='', force=True)

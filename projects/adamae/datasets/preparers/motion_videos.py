@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.utils import track_parallel_progress, track_progress
 
+from ...utils.fileio import atomic_path
 from ...video.writer import encode_video
 
 #: Part of every data set's description; raise it when the pictures change.
@@ -232,10 +233,8 @@ def write_video(item: tuple[str, int], spec: MotionSpec, out: Path) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file so that nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    part.write_bytes(data)
-    part.replace(path)
+    with atomic_path(path) as unfinished:
+        unfinished.write_bytes(data)
 
 
 def make_dataset(

@@ -34,16 +34,13 @@ class CheckpointCheckHook(Hook):
             CheckpointMismatch: if they do not fit.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        purpose: Purpose
-        if runner._resume:
-            purpose = 'resume'
-        else:
-            # The loop is built by Runner.train and stays a config otherwise.
-            training = isinstance(runner._train_loop, BaseLoop)
-            purpose = 'train' if training else 'test'
-        fit_checkpoint(
-            checkpoint,
-            model,
-            purpose,
-            runner._load_from or find_latest_checkpoint(runner.work_dir),
-        )
+        fit_checkpoint(checkpoint, model, *_purpose_and_path(runner))
+
+
+def _purpose_and_path(runner: Runner) -> tuple[Purpose, str]:
+    """Say what a checkpoint is loaded for: private names of MMEngine 0.10.7."""
+    path = runner._load_from or find_latest_checkpoint(runner.work_dir)
+    if runner._resume:
+        return 'resume', path
+    # The loop is built by Runner.train and stays a config otherwise.
+    return 'train' if isinstance(runner._train_loop, BaseLoop) else 'test', path

@@ -61,7 +61,15 @@ def compile_options(switch: bool | dict[str, Any] | None) -> dict[str, Any] | No
             f'such as compile.mode=max-autotune, got {switch!r}'
         )
     options = {**switch}
-    return None if options.pop('disable', False) and not options else options
+    if options.pop('disable', False) and not options:
+        return None
+    try:
+        torch.compile(nn.Identity(), **options)
+    except (RuntimeError, TypeError, AttributeError, AssertionError) as error:
+        raise ValueError(
+            f'compile: expected arguments of torch.compile, got {options}: {error}'
+        ) from error
+    return options
 
 
 def compile_model(model: nn.Module, **options: Any) -> None:

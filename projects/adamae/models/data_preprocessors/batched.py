@@ -66,7 +66,7 @@ class BatchedDataPreprocessor(ActionDataPreprocessor):
         batch = inputs
         if self.to_rgb:
             batch = batch.flip(-4 if self.format_shape == 'NCTHW' else -3)
-        if self._enable_normalize:
+        if hasattr(self, 'mean'):
             batch = (batch - self.mean).div_(self.std)
         elif self.to_float32:
             batch = batch.float()

@@ -1,4 +1,4 @@
-"""How the processes of a run are connected, and what they have to compute with."""
+"""The processes of a run, and the device they compute on."""
 
 import os
 import subprocess
@@ -7,16 +7,10 @@ from logging import WARNING
 
 import torch.distributed
 from mmengine.config import Config
-from mmengine.device import (
-    is_cuda_available,
-    is_mlu_available,
-    is_musa_available,
-    is_npu_available,
-)
+from mmengine.device import get_device
 from mmengine.logging import print_log
 
-# Where each launcher says: this process, how many there are, this one's place
-# on its machine.
+# Each launcher's variables for rank, world size and local rank.
 LAUNCHER_VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -28,15 +22,15 @@ LAUNCHER_VARIABLES = {
 }
 
 
-def connect_processes(cfg: Config) -> None:
-    """Connect the processes of a run where MMEngine cannot, in place.
+def init_distributed(cfg: Config) -> None:
+    """Start the process group of a run on a machine without an accelerator.
 
-    MMEngine's launcher sets a CUDA device and NCCL unconditionally. On a machine
-    without an accelerator the processes are connected with gloo, before the
-    runner would do it. Otherwise this leaves everything to the runner.
+    MMEngine's launcher sets a CUDA device and NCCL unconditionally. Here it is gloo,
+    started before the runner would do it. With an accelerator, or one process, this
+    leaves everything to the runner.
 
     Args:
-        cfg (Config): the config of the run, with ``launcher`` set.
+        cfg (Config): with ``launcher`` set; changed in place.
 
     Raises:
         ValueError: if the launcher's variables are not in the environment.
@@ -62,8 +56,8 @@ def connect_processes(cfg: Config) -> None:
     }
 
 
-def drop_amp_without_accelerator(cfg: Config) -> None:
-    """Train in full precision where ``AmpOptimWrapper`` refuses to, in place.
+def disable_amp_on_cpu(cfg: Config) -> None:
+    """Train in full precision where ``AmpOptimWrapper`` cannot, in place.
 
     Args:
         cfg (Config): of a training run; with an accelerator it stays as it is.
@@ -81,17 +75,12 @@ def drop_amp_without_accelerator(cfg: Config) -> None:
 
 
 def has_accelerator() -> bool:
-    """Whether there is what MMEngine's launcher and ``AmpOptimWrapper`` need."""
-    return (
-        is_cuda_available()
-        or is_npu_available()
-        or is_mlu_available()
-        or is_musa_available()
-    )
+    """Whether this machine has what MMEngine's launcher and AMP wrapper need."""
+    return get_device() in ('cuda', 'npu', 'mlu', 'musa')
 
 
 def rank_and_local_rank() -> tuple[int, int]:
-    """This process's place in the run and on its machine, also before they connect."""
+    """Rank and local rank of this process, also before :func:`init_distributed`."""
     for rank, _, local_rank in LAUNCHER_VARIABLES.values():
         if rank in os.environ:
             return int(os.environ[rank]), int(os.environ.get(local_rank, 0))
@@ -105,12 +94,7 @@ def warn(message: str) -> None:
 
 
 def _init_gloo(launcher: str, dist_cfg: dict) -> None:
-    """Connect the processes of a run over the network, without a GPU.
-
-    Args:
-        launcher (str): a key of ``LAUNCHER_VARIABLES``.
-        dist_cfg (dict): of the config; its ``timeout`` (seconds) is used.
-    """
+    """Start the process group; ``dist_cfg`` may have a ``timeout`` in seconds."""
     for name, source in zip(
         LAUNCHER_VARIABLES['pytorch'], LAUNCHER_VARIABLES[launcher], strict=True
     ):

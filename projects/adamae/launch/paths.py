@@ -1,4 +1,4 @@
-"""Files that a command line names."""
+"""Paths that a command line or a config names."""
 
 import os
 
@@ -6,29 +6,23 @@ from ..checkpoints.files import check_loadable
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is an address, which only MMEngine's file clients can look at."""
+    """Whether a path is a URL, which only MMEngine's file backends can look at."""
     return '://' in path
 
 
 def require_file(what: str, path: str) -> None:
-    """Refuse a path without a file; an address passes.
+    """Raise ``FileNotFoundError`` if there is no file; a URL passes.
 
     Args:
-        what (str): the file's part in the run, for the message.
-        path (str): where it should be; ``~`` is the home folder.
-
-    Raises:
-        FileNotFoundError: if there is none.
+        what (str): what the file is, for the message.
+        path (str): ``~`` is the home folder.
     """
     if not is_remote(path) and not os.path.isfile(os.path.expanduser(path)):
         raise FileNotFoundError(f'{what} not found: {path}')
 
 
 def require_checkpoint(path: str) -> None:
-    """Refuse a path without a checkpoint that can be loaded; an address passes.
-
-    Args:
-        path (str): where it should be.
+    """Check that a checkpoint exists and that MMEngine can load it; a URL passes.
 
     Raises:
         FileNotFoundError: if there is no such file.
