@@ -501,19 +501,12 @@ def test_data_that_is_not_there(toy, changes, error, message):
         launch.check_data(data_config(root, **changes), ('train',))
 
 
-def classifier_config(root, ann_file='list.txt', **blending) -> Config:
-    cfg = data_config(root, ann_file=ann_file)
-    cfg.model = dict(
-        cls_head=dict(num_classes=3), data_preprocessor=dict(blending=blending)
-    )
-    return cfg
-
-
 @pytest.mark.parametrize('label', ['3', '-1', '0 3', ''])
 def test_labels_are_classes(toy, label):
     lines = ['0.mp4 0', '1.mp4 2', f'2.mp4 {label}'.strip()]
     (toy.parent / 'labels.txt').write_text('\n'.join(lines))
-    cfg = classifier_config(toy.parent, 'labels.txt')
+    cfg = data_config(toy.parent, ann_file='labels.txt')
+    cfg.model = dict(cls_head=dict(num_classes=3))
     message = (
         rf'train_dataloader\.dataset\.ann_file: line 3 of \S+: .* from 0 to 2, as '
         rf'model\.cls_head\.num_classes=3 says, got {label or "none"};'
@@ -523,17 +516,6 @@ def test_labels_are_classes(toy, label):
     launch.check_classes(cfg, ('val',))
     cfg.model.pop('cls_head')
     launch.check_classes(cfg, ('train',))
-
-
-def test_blending_has_the_classes_of_the_head(toy):
-    one = dict(type='MixupBlending', num_classes=3)
-    other = dict(type='CutmixBlending', num_classes=2)
-    for blending in (one, dict(augments=[one]), dict(augments=one)):
-        launch.check_classes(classifier_config(toy.parent, **blending), ('train',))
-    message = r'blending\.augments\.1\.num_classes: expected 3, as in .*, got 2'
-    with pytest.raises(ValueError, match=message):
-        cfg = classifier_config(toy.parent, augments=[one, other])
-        launch.check_classes(cfg, ('train',))
 
 
 def test_wrapped_data_sets_are_found(toy):

@@ -13,6 +13,7 @@ from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
 
 from ..datasets.from_config import use_data_from
 from .files import require_checkpoint, require_file
+from .model_sizes import follow_model
 from .processes import warn
 
 # What a config must have to train.
@@ -35,6 +36,9 @@ _READ_KEYS = {
 def load_config(args: Namespace) -> Config:
     """Read the config and apply what both tools take from the command line.
 
+    Pipelines, blending and metrics follow the sizes of the model, see
+    :func:`~.model_sizes.follow_model`.
+
     Args:
         args (Namespace): has ``config``, ``cfg_options``, ``work_dir`` and
             ``launcher``.
@@ -54,6 +58,7 @@ def load_config(args: Namespace) -> Config:
         cfg.merge_from_dict(args.cfg_options)
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options: {error.args[0]}') from error
+    follow_model(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -80,6 +85,7 @@ def load_reading_config(args: Namespace) -> Config:
     if args.data:
         other = load_config(Namespace(**{**vars(args), 'config': args.data}))
         use_data_from(cfg, other)
+        follow_model(cfg)
     return cfg
 
 
