@@ -19,12 +19,15 @@ center_view = [
     dict(type='CenterCrop', crop_size=224),
     *_base_.pack,
 ]
+pack_test = [
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', meta_keys=('filename',)),
+]
 three_views = [
     _base_.decode,
     resize_short,
     dict(type='EvenThreeCrop', crop_size=224),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs', meta_keys=('filename',)),
+    *pack_test,
 ]
 
 # Drawn once per clip, applied to all of its frames.
