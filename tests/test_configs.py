@@ -13,7 +13,7 @@ from mmengine.optim import build_optim_wrapper
 
 from projects.adamae.analysis.flops import without_weights
 from projects.adamae.datasets.preparers.motion_videos import MotionSpec, make_dataset
-from projects.adamae.launch import load_config
+from projects.adamae.launch import load_config, load_reading_config
 from projects.adamae.models import samplers
 from tests.helpers import CONFIGS, ROOT, load_tool, run_tool, write_videos
 
@@ -107,12 +107,8 @@ def toy_options(cfg, data):
 
 
 @pytest.fixture
-def train(data, monkeypatch, tmp_path):
+def train(data, tmp_path):
     """Run tools/train.py on a config at toy size, and tools/test.py if it can."""
-    # Half of a run would be spent on the layout of the config it logs and saves.
-    monkeypatch.setattr(
-        'mmengine.config.config.FormatCode', lambda text, **_: (text, 1)
-    )
 
     def run(name, *arguments, **options):
         work_dir = tmp_path / Path(name).stem
@@ -228,6 +224,15 @@ def test_clips_fit_the_models(size, data, tmp_path):
                 clips = Compose(loader.dataset.pipeline)(video)['inputs']
                 assert clips.shape[1:] == expected, (name, split)
     assert len(done) > 8
+
+
+def test_data_of_another_config_follow_the_model(tmp_path):
+    code = "_base_ = 'adamae_vitb_k400_pretrain.py'\n"
+    own = child(tmp_path, code + 'model = dict(backbone=dict(img_size=112))')
+    name = 'adamae_vitb_ssv2_finetune.py'
+    command = [str(own), 'no.pth', '--data', str(CONFIGS / name)]
+    cfg = load_reading_config(load_tool('knn_eval').parse_args(command))
+    assert loaders(cfg) == loaders(load(name, **{'model.backbone.img_size': 112}))
 
 
 @pytest.mark.parametrize('dataset', ['ssv2', 'k400'])
