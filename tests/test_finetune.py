@@ -276,8 +276,9 @@ def test_views_of_a_real_file(dataset, num_frames, height, width, tmp_path):
     (tmp_path / 'a.mp4').write_bytes(encode_video(video, fps=12))
     (tmp_path / 'list.txt').write_text('a.mp4 3')
     cfg = config(dataset).test_dataloader.dataset
-    cfg.update(
-        ann_file=str(tmp_path / 'list.txt'), data_prefix=dict(video=str(tmp_path))
+    cfg.ann_file, cfg.data_prefix = (
+        str(tmp_path / 'list.txt'),
+        dict(video=str(tmp_path)),
     )
     packed = DATASETS.build(cfg)[0]
     views = packed['inputs']
@@ -286,14 +287,10 @@ def test_views_of_a_real_file(dataset, num_frames, height, width, tmp_path):
 
     # 226 becomes 301: 77 pixels to spare, an odd number.
     crops = [(0, k * 77 // 2) if width > height else (k * 77 // 2, 0) for k in range(3)]
-    expected = [
-        (c, frames) for c in crops for frames in stated_clips(dataset, num_frames)
-    ]
-    found = [
-        read_view(view, video[expected[i][1][0], ..., 0], 4 / 3)
-        for i, view in enumerate(views)
-    ]
-    assert found == expected
+    clips = stated_clips(dataset, num_frames)
+    expected = [(crop, frames) for crop in crops for frames in clips]
+    for view, (crop, frames) in zip(views, expected, strict=True):
+        assert read_view(view, video[frames[0], ..., 0], 4 / 3) == (crop, frames)
 
 
 # Testing
@@ -372,23 +369,17 @@ def test_every_video_is_tested_once(toy, tested):
 
 
 @pytest.mark.parametrize(
-    'options',
-    [
-        {'test_dataloader.batch_size': 3},
-        {'model.test_cfg.max_testing_views': 4},
-    ],
-    ids=str,
+    'option',
+    [('test_dataloader.batch_size', 3), ('model.test_cfg.max_testing_views', 4)],
 )
-def test_result_does_not_depend_on_how_views_are_batched(toy, tested, options):
-    assert_same_test(run_test(toy, **options), tested)
+def test_result_does_not_depend_on_how_views_are_batched(toy, tested, option):
+    assert_same_test(run_test(toy, **dict([option])), tested)
 
 
 def test_mmaction_views_by_option(toy, tested):
-    pipeline = 'test_dataloader.dataset.pipeline'
-    names, scores, _ = run_test(
-        toy,
-        **{f'{pipeline}.1.type': 'UniformSample', f'{pipeline}.4.type': 'ThreeCrop'},
-    )
+    step = 'test_dataloader.dataset.pipeline.{}.type'.format
+    views = {step(1): 'UniformSample', step(4): 'ThreeCrop'}
+    names, scores, _ = run_test(toy, **views)
     assert names == tested[0]
     assert not torch.allclose(scores, tested[1], rtol=1e-4)
 
@@ -457,19 +448,14 @@ def test_averaged_weights_are_tested_and_resumed(kind, share, toy, tmp_path):
     assert_same_test(found, expected)
 
     (tmp_path / 'epoch_2.pth').unlink()
-    train(
-        toy, tmp_path, '--no-validate', '--resume', tmp_path / 'epoch_1.pth', **options
-    )
+    resume = ('--resume', tmp_path / 'epoch_1.pth')
+    train(toy, tmp_path, '--no-validate', *resume, **options)
     resumed = torch.load(tmp_path / 'epoch_2.pth')
     assert resumed['meta']['iter'] == resumed['ema_state_dict']['steps'] == 2
     states = resumed['optimizer']['state'].values()
     assert {int(state['step']) for state in states} == {2}
-    for ours, theirs in zip(
-        resumed['optimizer']['param_groups'],
-        saved[1]['optimizer']['param_groups'],
-        strict=True,
-    ):
-        assert ours['lr'] == theirs['lr']
+    groups = (c['optimizer']['param_groups'] for c in (resumed, saved[1]))
+    assert len({tuple(group['lr'] for group in part) for part in groups}) == 1
 
 
 @pytest.mark.parametrize('source', ['pre-training', 'other classes'])
