@@ -85,7 +85,7 @@ def _set_clip_size(pipeline: Any, backbone: dict) -> bool:
     return any(changed)
 
 
-def _output_sides(step: dict) -> set[int]:
+def _output_sides(step: dict) -> set[Any]:
     """Give width and height of the images that a step makes, if they are fixed."""
     size = step.get('crop_size', step.get('size'))
     if size is None and step.get('keep_ratio') is False:
