@@ -6,8 +6,6 @@ _base_ = [
 
 # Crops and flips only.
 train_pipeline = [
-    step
-    for step in _base_.train_pipeline
-    if step not in (_base_.rand_augment, _base_.random_erasing)
+    step for step in _base_.train_pipeline if step.type != 'TransformBroadcaster'
 ]
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))

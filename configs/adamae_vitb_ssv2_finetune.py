@@ -4,10 +4,9 @@ _base_ = [
     '_base_/schedules/finetune_50e.py',
 ]
 
-num_classes = 174
 mixup, cutmix = _base_.model.data_preprocessor.blending.augments
-mixup.num_classes = cutmix.num_classes = num_classes
+mixup.num_classes = cutmix.num_classes = _base_.num_classes
 model = dict(
     data_preprocessor=dict(blending=dict(augments=[mixup, cutmix])),
-    cls_head=dict(num_classes=num_classes),
+    cls_head=dict(num_classes=_base_.num_classes),
 )

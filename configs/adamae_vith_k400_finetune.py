@@ -1,4 +1,4 @@
-# Not in the paper; regularised as VideoMAE's released ViT-H run on Kinetics-400.
+# Not in the paper; regularized as VideoMAE's released ViT-H run on Kinetics-400.
 _base_ = 'adamae_vitb_k400_finetune.py'
 
 model = dict(

@@ -21,6 +21,14 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason='slow: needs --runslow'))
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _plain_layout_of_configs():
+    """Half of a toy run would be spent on the layout of the config that it logs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.config.config.FormatCode', lambda text, **_: (text, 1))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _fresh_start():
     init_default_scope('mmaction')  # as `default_scope` does in every config

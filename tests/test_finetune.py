@@ -2,47 +2,31 @@
 
 import pickle
 import re
-import runpy
-import subprocess
-import sys
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from mmaction.registry import DATASETS, MODELS, PARAM_SCHEDULERS
+from mmaction.registry import DATASETS, MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
-from mmengine.dataset import Compose, DefaultSampler
-from mmengine.dist import collect_results, get_dist_info
+from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch.testing import assert_close
 
 from projects.adamae.video.writer import encode_video
-from tests.helpers import ROOT, free_port, write_videos
+from tests.helpers import CONFIGS, ROOT, free_port, run_command, run_tool, write_videos
 
 DATASET_NAMES = ('ssv2', 'k400')
 TINY_ENCODER = dict(embed_dims=16, depth=1, num_heads=2)
+SSV2 = CONFIGS / 'adamae_vitb_ssv2_finetune.py'
 
 
 def config(dataset, size='b', task='finetune'):
-    return Config.fromfile(ROOT / f'configs/adamae_vit{size}_{dataset}_{task}.py')
-
-
-def run_tool(name, *arguments, **options):
-    """Run a launcher in this process."""
-    options = [f'{key}={value}' for key, value in options.items()]
-    command = [f'{name}.py', *map(str, arguments), '--cfg-options', *options]
-    argv, sys.argv = sys.argv, command
-    try:
-        runpy.run_path(str(ROOT / f'tools/{name}.py'), run_name='__main__')
-    finally:
-        sys.argv = argv
+    return Config.fromfile(CONFIGS / f'adamae_vit{size}_{dataset}_{task}.py')
 
 
 # The recipe
@@ -52,9 +36,8 @@ def run_tool(name, *arguments, **options):
     ('dataset', 'classes', 'lr', 'epochs', 'clips'),
     [('ssv2', 174, 5e-4, 50, 2), ('k400', 400, 1e-3, 100, 5)],
 )
-@pytest.mark.parametrize(('size', 'depth'), [('s', 12), ('b', 12), ('l', 24)])
-def test_recipe(dataset, classes, lr, epochs, clips, size, depth):
-    cfg = config(dataset, size)
+def test_recipe(dataset, classes, lr, epochs, clips):
+    cfg = config(dataset)
     assert cfg.optim_wrapper.optimizer == dict(
         type='AdamW',
         lr=lr * 512 / 256,
@@ -72,14 +55,8 @@ def test_recipe(dataset, classes, lr, epochs, clips, size, depth):
     head = cfg.model.cls_head
     assert {b.num_classes for b in blends} == {head.num_classes} == {classes}
     assert head.label_smooth_eps == 0.1 and head.average_clips == 'prob'
-    backbone = cfg.model.backbone
-    assert backbone.drop_path_rate == 0.1 and backbone.depth == depth
-    assert head.in_channels == backbone.embed_dims
-    assert cfg.optim_wrapper.paramwise_cfg.num_layers == depth
+    assert cfg.model.backbone.drop_path_rate == 0.1
     assert cfg.test_pipeline[1].num_clips == clips
-    pretraining = config(dataset, size, 'pretrain').model.backbone
-    for name in ('embed_dims', 'depth', 'num_heads'):
-        assert backbone[name] == pretraining[name]
 
 
 @pytest.mark.parametrize(('size', 'depth'), [('b', 12), ('l', 24)])
@@ -111,47 +88,16 @@ def test_parameter_groups(size, depth):
     assert 'backbone.pos_embed' in dict(model.named_buffers())
 
 
-@pytest.mark.parametrize('dataset', DATASET_NAMES)
-def test_learning_rate_over_the_schedule(dataset):
-    """Linear from 1e-6 over 5 epochs, cosine to 1e-6, the layers' scales kept."""
-    cfg = config(dataset)
-    epochs, peak = cfg.train_cfg.max_epochs, cfg.optim_wrapper.optimizer.lr
-    scales = torch.tensor([1, 0.75**13], dtype=torch.float64)
-    optimizer = torch.optim.SGD(
-        [dict(params=[torch.zeros(1)], lr=peak * scale) for scale in scales.tolist()]
-    )
-    schedulers = [
-        PARAM_SCHEDULERS.build(
-            {**{'end': epochs}, **schedule, 'convert_to_iter_based': False}
-            | dict(optimizer=optimizer)
-        )
-        for schedule in cfg.param_scheduler
-    ]
-    rates = []
-    for _ in range(epochs):
-        rates.append([group['lr'] for group in optimizer.param_groups])
-        optimizer.step()
-        for scheduler in schedulers:
-            scheduler.step()
-    rates = torch.tensor(rates, dtype=torch.float64) / scales / 2  # 512 clips
-    assert_close(rates[:, 0], rates[:, 1])
-    assert rates[0, 0].item() == pytest.approx(1e-6)
-    assert rates[5, 0].item() == pytest.approx(peak / 2) == rates.max().item()
-    assert rates[-1, 0].item() == pytest.approx(1e-6, abs=peak / 2 * 4e-3)
-    middle = (5 + epochs) // 2
-    assert rates[middle, 0].item() == pytest.approx(peak / 4, rel=0.1)
-
-
 # Augmentation
 
 
 def augmentation(cfg, **changes):
     """The training pipeline behind the decoder, up to the erasing."""
-    steps = [s.copy() for s in cfg.train_pipeline]
-    start = next(i for i, s in enumerate(steps) if s['type'] == 'DecordDecode') + 1
-    stop = next(i for i, s in enumerate(steps) if s['type'] == 'FormatShape')
-    steps[stop - 1].transforms[0].update(changes)
-    return Compose(steps[start:stop])
+    steps = cfg.train_pipeline
+    kinds = [step.type for step in steps]
+    steps = steps[kinds.index('DecordDecode') + 1 : kinds.index('FormatShape')]
+    steps[-1].transforms[0].update(changes)
+    return Compose(steps)
 
 
 def still_clip(frames=4, size=(60, 80)):
@@ -182,7 +128,7 @@ def test_rand_augment_is_the_published_one():
     assert (transform.magnitude_level, transform.total_level) == (7, 10)
     assert len(transform.transforms) == 15
     assert {t.prob for t in transform.transforms} == {0.5}
-    # An empty border is grey, not red: MMCV fills with a number in one channel only.
+    # An empty border is gray, not red: MMCV fills with a number in one channel only.
     rotate = next(t for t in transform.transforms if type(t).__name__ == 'Rotate')
     rotate.prob, white = 1.0, np.full((40, 40, 3), 255, np.uint8)
     assert rotate(dict(img=white))['img'][0, 0].tolist() == [128, 128, 128]
@@ -266,7 +212,8 @@ def test_loss_smooths_the_blended_labels():
     samples = [ActionDataSample().set_gt_label(label) for label in labels]
     loss = head.loss(features, samples)['loss_cls']
     smooth = 0.9 * labels + 0.1 / 174
-    assert_close(loss, -(smooth * head(features).log_softmax(1)).sum(1).mean())
+    expected = -(smooth * head(features).log_softmax(1)).sum(1).mean()
+    assert_close(loss, expected, rtol=1e-5, atol=0)
 
 
 # Test views, from files
@@ -292,15 +239,15 @@ def read_view(view, source, scale):
     height, width = (round(side * scale) for side in source.shape)
     whole = cv2.resize(source, (width, height)).astype(np.float32)
     spare = (height - 224, width - 224)
-    places = [(y, x) for y in range(spare[0] + 1) for x in range(spare[1] + 1)]
+    corners = [(y, x) for y in range(spare[0] + 1) for x in range(spare[1] + 1)]
     errors = [
-        np.abs(frames[0] - whole[y : y + 224, x : x + 224]).mean() for y, x in places
+        np.abs(frames[0] - whole[y : y + 224, x : x + 224]).mean() for y, x in corners
     ]
-    y, x = places[int(np.argmin(errors))]
-    centre_x = round(source.shape[1] / 2 * scale) - x
+    y, x = corners[int(np.argmin(errors))]
+    center_x = round(source.shape[1] / 2 * scale) - x
     top = (source.shape[0] / 2 - 54) * scale - y
     rows = [round(top + (12 * bit + 6) * scale) for bit in range(9)]
-    bits = frames[:, rows, centre_x] > 127
+    bits = frames[:, rows, center_x] > 127
     return (y, x), (bits * 2 ** np.arange(9)).sum(1).tolist()
 
 
@@ -329,8 +276,9 @@ def test_views_of_a_real_file(dataset, num_frames, height, width, tmp_path):
     (tmp_path / 'a.mp4').write_bytes(encode_video(video, fps=12))
     (tmp_path / 'list.txt').write_text('a.mp4 3')
     cfg = config(dataset).test_dataloader.dataset
-    cfg.update(
-        ann_file=str(tmp_path / 'list.txt'), data_prefix=dict(video=str(tmp_path))
+    cfg.ann_file, cfg.data_prefix = (
+        str(tmp_path / 'list.txt'),
+        dict(video=str(tmp_path)),
     )
     packed = DATASETS.build(cfg)[0]
     views = packed['inputs']
@@ -339,14 +287,10 @@ def test_views_of_a_real_file(dataset, num_frames, height, width, tmp_path):
 
     # 226 becomes 301: 77 pixels to spare, an odd number.
     crops = [(0, k * 77 // 2) if width > height else (k * 77 // 2, 0) for k in range(3)]
-    expected = [
-        (c, frames) for c in crops for frames in stated_clips(dataset, num_frames)
-    ]
-    found = [
-        read_view(view, video[expected[i][1][0], ..., 0], 4 / 3)
-        for i, view in enumerate(views)
-    ]
-    assert found == expected
+    clips = stated_clips(dataset, num_frames)
+    expected = [(crop, frames) for crop in crops for frames in clips]
+    for view, (crop, frames) in zip(views, expected, strict=True):
+        assert read_view(view, video[frames[0], ..., 0], 4 / 3) == (crop, frames)
 
 
 # Testing
@@ -354,15 +298,13 @@ def test_views_of_a_real_file(dataset, num_frames, height, width, tmp_path):
 
 @pytest.fixture(scope='module')
 def toy(tmp_path_factory):
-    """Options that make the shipped SSv2 config narrow, for seven videos in ``root``.
-
-    Beside them lies a random checkpoint.
-    """
+    """Seven videos, options that make the shipped SSv2 config narrow, a checkpoint."""
     init_default_scope('mmaction')
     root = tmp_path_factory.mktemp('finetune')
     lines = write_videos(root / 'videos', count=7, frames=20)
     (root / 'list.txt').write_text('\n'.join(lines))
     options = {f'model.backbone.{k}': v for k, v in TINY_ENCODER.items()} | {
+        'model.backbone.img_size': 64,
         'model.cls_head.in_channels': 16,
         'model.cls_head.init_std': 1.0,  # for scores that differ
         'optim_wrapper.paramwise_cfg.num_layers': 1,
@@ -384,24 +326,14 @@ def toy(tmp_path_factory):
     model = MODELS.build(cfg.model)
     model.init_weights()
     torch.save(dict(state_dict=model.state_dict()), root / 'model.pth')
-    return options | dict(root=root)
+    return SimpleNamespace(root=root, options=options)
 
 
 def run_test(toy, checkpoint=None, **options):
     """Test through tools/test.py; returns file names, scores and labels."""
-    toy = toy.copy()
-    root = toy.pop('root')
-    dump = root / 'dump.pkl'
-    run_tool(
-        'test',
-        ROOT / 'configs/adamae_vitb_ssv2_finetune.py',
-        checkpoint or root / 'model.pth',
-        '--work-dir',
-        root / 'test',
-        '--dump',
-        dump,
-        **toy | options,
-    )
+    dump = toy.root / 'dump.pkl'
+    arguments = [checkpoint or toy.root / 'model.pth', '--work-dir', toy.root / 'test']
+    run_tool('test', SSV2, *arguments, '--dump', dump, **toy.options | options)
     return read_dump(dump)
 
 
@@ -437,97 +369,44 @@ def test_every_video_is_tested_once(toy, tested):
 
 
 @pytest.mark.parametrize(
-    'options',
-    [
-        {'test_dataloader.batch_size': 3},
-        {'model.test_cfg.max_testing_views': 4},
-    ],
-    ids=str,
+    'option',
+    [('test_dataloader.batch_size', 3), ('model.test_cfg.max_testing_views', 4)],
 )
-def test_result_does_not_depend_on_how_views_are_batched(toy, tested, options):
-    assert_same_test(run_test(toy, **options), tested)
+def test_result_does_not_depend_on_how_views_are_batched(toy, tested, option):
+    assert_same_test(run_test(toy, **dict([option])), tested)
 
 
 def test_mmaction_views_by_option(toy, tested):
-    pipeline = 'test_dataloader.dataset.pipeline'
-    names, scores, _ = run_test(
-        toy,
-        **{f'{pipeline}.1.type': 'UniformSample', f'{pipeline}.4.type': 'ThreeCrop'},
-    )
+    step = 'test_dataloader.dataset.pipeline.{}.type'.format
+    views = {step(1): 'UniformSample', step(4): 'ThreeCrop'}
+    names, scores, _ = run_test(toy, **views)
     assert names == tested[0]
     assert not torch.allclose(scores, tested[1], rtol=1e-4)
 
 
-def _collect(rank, world_size, port, out):
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world_size
-    )
-    assert get_dist_info() == (rank, world_size)
-    # As a test's data loader and metric use them: a sample a batch.
-    sampler = DefaultSampler(range(7), shuffle=False)
-    results = collect_results(list(sampler), 7)
-    if rank == 0:
-        torch.save(results, out)
-
-
-@pytest.mark.parametrize('world_size', [1, 2, 3])
-def test_processes_share_the_videos(world_size, tmp_path):
-    """What MMEngine does with seven videos, none of these numbers divides them."""
-    context = get_context('fork')
-    out = tmp_path / 'results.pth'
-    start = partial(context.Process, target=_collect)
-    port = free_port()
-    processes = [start(args=(r, world_size, port, out)) for r in range(world_size)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0] * world_size
-    assert torch.load(out) == list(range(7))
-
-
 @pytest.mark.parametrize('world_size', [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_result_does_not_depend_on_processes(toy, tested, world_size, tmp_path):
-    toy = toy.copy()
-    root = toy.pop('root')
-    command = [
+    """Seven videos: none of these numbers of processes divides them."""
+    dump = tmp_path / 'dump.pkl'
+    result = run_command(
         ROOT / 'tools/dist_test.sh',
-        ROOT / 'configs/adamae_vitb_ssv2_finetune.py',
-        root / 'model.pth',
-        world_size,
-        '--work-dir',
-        tmp_path,
-        '--dump',
-        tmp_path / 'dump.pkl',
-        '--cfg-options',
-        *(f'{key}={value}' for key, value in toy.items()),
-    ]
-    environment = dict(PYTHON=sys.executable, OMP_NUM_THREADS='1', PORT=free_port())
-    result = subprocess.run(
-        ['env', *(f'{k}={v}' for k, v in environment.items()), *map(str, command)],
-        capture_output=True,
-        text=True,
-        timeout=300,
+        *(SSV2, toy.root / 'model.pth', world_size),
+        *('--work-dir', tmp_path, '--dump', dump, '--cfg-options'),
+        *(f'{key}={value}' for key, value in toy.options.items()),
+        OMP_NUM_THREADS='1',
+        PORT=free_port(),
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert re.search(r'acc/top1: .*acc/top5: .*acc/mean1: ', result.stdout)
-    assert_same_test(read_dump(tmp_path / 'dump.pkl'), tested)
+    assert_same_test(read_dump(dump), tested)
 
 
 # Training
 
 
 def train(toy, work_dir, *arguments, **options):
-    toy = toy.copy()
-    toy.pop('root')
-    run_tool(
-        'train',
-        ROOT / 'configs/adamae_vitb_ssv2_finetune.py',
-        '--work-dir',
-        work_dir,
-        *arguments,
-        **toy | options,
-    )
+    arguments = ['--work-dir', work_dir, *arguments]
+    run_tool('train', SSV2, *arguments, **toy.options | options)
 
 
 @pytest.mark.parametrize(
@@ -569,25 +448,20 @@ def test_averaged_weights_are_tested_and_resumed(kind, share, toy, tmp_path):
     assert_same_test(found, expected)
 
     (tmp_path / 'epoch_2.pth').unlink()
-    train(
-        toy, tmp_path, '--no-validate', '--resume', tmp_path / 'epoch_1.pth', **options
-    )
+    resume = ('--resume', tmp_path / 'epoch_1.pth')
+    train(toy, tmp_path, '--no-validate', *resume, **options)
     resumed = torch.load(tmp_path / 'epoch_2.pth')
     assert resumed['meta']['iter'] == resumed['ema_state_dict']['steps'] == 2
     states = resumed['optimizer']['state'].values()
     assert {int(state['step']) for state in states} == {2}
-    for ours, theirs in zip(
-        resumed['optimizer']['param_groups'],
-        saved[1]['optimizer']['param_groups'],
-        strict=True,
-    ):
-        assert ours['lr'] == theirs['lr']
+    groups = (c['optimizer']['param_groups'] for c in (resumed, saved[1]))
+    assert len({tuple(group['lr'] for group in part) for part in groups}) == 1
 
 
 @pytest.mark.parametrize('source', ['pre-training', 'other classes'])
 def test_encoder_is_kept_and_the_head_is_new(source, toy, tmp_path):
     cfg = config('ssv2', task='pretrain' if source == 'pre-training' else 'finetune')
-    cfg.model.backbone.update(TINY_ENCODER)
+    cfg.model.backbone.update(TINY_ENCODER, img_size=64)
     if source == 'pre-training':
         cfg.model.decoder.update(TINY_ENCODER)
         cfg.model.sampler.num_heads = 2
@@ -613,8 +487,8 @@ def test_encoder_is_kept_and_the_head_is_new(source, toy, tmp_path):
 
 def test_options_of_the_docs(toy, tmp_path):
     """Repeated augmentation, accumulation, checkpointing, best checkpoint."""
-    (tmp_path / 'cut.mp4').write_bytes((toy['root'] / 'videos/0.mp4').read_bytes()[:99])
-    lines = (toy['root'] / 'list.txt').read_text()
+    (tmp_path / 'cut.mp4').write_bytes((toy.root / 'videos/0.mp4').read_bytes()[:99])
+    lines = (toy.root / 'list.txt').read_text()
     lines = lines.replace('0.mp4', str(tmp_path / 'cut.mp4'))
     (tmp_path / 'list.txt').write_text(lines)
     train(
@@ -654,32 +528,26 @@ def test_repeated_augmentation_of_the_docs_keeps_clips_and_rate():
 def test_views_of_the_docs(tmp_path):
     page = (ROOT / 'docs/finetuning.md').read_text()
     (text,) = re.findall(r"```python\n(_base_ = '\w+\.py'\ntest_.*?)```", page, re.S)
-    (tmp_path / 'mine.py').write_text(text.replace("= '", f"= '{ROOT}/configs/", 1))
-    steps = Config.fromfile(tmp_path / 'mine.py').test_dataloader.dataset.pipeline
-    kinds = [step.type for step in steps]
-    assert (kinds[1], kinds[4]) == ('UniformSample', 'ThreeCrop')
-    expected = [step.type for step in config('ssv2').test_pipeline]
-    assert [*kinds[:1], *kinds[2:4], *kinds[5:]] == [
-        *expected[:1],
-        *expected[2:4],
-        *expected[5:],
-    ]
+    (tmp_path / 'mine.py').write_text(text.replace("= '", f"= '{CONFIGS}/", 1))
+    mine = Config.fromfile(tmp_path / 'mine.py').test_dataloader
+    expected = config('ssv2').test_dataloader
+    expected.dataset.pipeline[1].type = 'UniformSample'
+    expected.dataset.pipeline[4].type = 'ThreeCrop'
+    assert mine == expected
 
 
 def test_repeated_augmentation_gives_copies_of_the_same_frames(toy):
-    cfg = config('ssv2')
-    dataset = cfg.train_dataloader.dataset
-    dataset.type, dataset.num_repeats, dataset.sample_once = 'RepeatAugDataset', 3, True
-    dataset.ann_file = str(toy['root'] / 'list.txt')
-    dataset.data_prefix.video = str(toy['root'] / 'videos')
-    copies = DATASETS.build(dataset)[0]
-    clips = [copy['inputs'] for copy in copies]
+    dataset = config('ssv2').train_dataloader.dataset
+    dataset.update(type='TolerantRepeatAugDataset', num_repeats=3, sample_once=True)
+    dataset.ann_file = str(toy.root / 'list.txt')
+    dataset.data_prefix.video = str(toy.root / 'videos')
+    clips = [copy['inputs'] for copy in DATASETS.build(dataset)[0]]
     assert len(clips) == 3 and {c.shape for c in clips} == {(1, 3, 16, 224, 224)}
     assert not torch.equal(clips[0], clips[1])
 
     # Without augmentation the copies are equal: one decoded clip.
-    dataset.pipeline = [s for s in dataset.pipeline if s.type != 'TransformBroadcaster']
-    dataset.pipeline = [s for s in dataset.pipeline if s.type != 'RandomResizedCrop']
+    drawn = ('TransformBroadcaster', 'RandomResizedCrop')
+    dataset.pipeline = [s for s in dataset.pipeline if s.type not in drawn]
     clips = [copy['inputs'] for copy in DATASETS.build(dataset)[0]]
     assert torch.equal(clips[0], clips[1]) and torch.equal(clips[1], clips[2])
-    assert F.l1_loss(clips[0][:, :, 0].float(), clips[0][:, :, 1].float()) > 1
+    assert not torch.equal(clips[0][:, :, 0], clips[0][:, :, 1])  # but no still

@@ -23,7 +23,7 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
-# Gradients are exchanged where they lie, not in a copy (4 bytes a parameter).
+# Gradients are exchanged where they lie, not in a copy (4 bytes per parameter).
 model_wrapper_cfg = dict(
     type='MMDistributedDataParallel',
     broadcast_buffers=False,

@@ -1,7 +1,6 @@
-# Fine-tune the encoder of motion_pretrain.py to name the direction of motion.
+# Fine-tune the encoder of motion_pretrain.py to classify the direction of motion.
 _base_ = 'motion_base.py'
 
-num_classes = 8
 model = dict(
     type='Recognizer3D',
     data_preprocessor=dict(
@@ -20,38 +19,25 @@ model = dict(
         num_heads=3,
     ),
     cls_head=dict(
-        type='TimeSformerHead',
-        num_classes=num_classes,
-        in_channels=96,
-        average_clips='prob',
+        type='TimeSformerHead', num_classes=8, in_channels=96, average_clips='prob'
     ),
 )
 
 train_pipeline = [
-    dict(type='DecordInit'),
-    dict(type='SampleFrames', clip_len=16, frame_interval=1, num_clips=1),
-    dict(type='DecordDecode'),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    _base_.init,
+    dict(_base_.sample, num_clips=1),
+    _base_.decode,
+    *_base_.pack,
 ]
-val_pipeline = [
-    dict(type='DecordInit'),
-    dict(type='SampleFrames', clip_len=16, frame_interval=1, test_mode=True),
-    dict(type='DecordDecode'),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
-]
+val_pipeline = [_base_.init, _base_.val_sample, _base_.decode, *_base_.pack]
 # 2 clips x 3 crops: as many views as the papers take of Something-Something v2.
 # (At 32 x 32 pixels the three crops are one.)
 test_pipeline = [
-    dict(type='DecordInit'),
-    dict(
-        type='SampleFrames', clip_len=16, frame_interval=1, num_clips=2, test_mode=True
-    ),
-    dict(type='DecordDecode'),
+    _base_.init,
+    dict(_base_.val_sample, num_clips=2),
+    _base_.decode,
     dict(type='ThreeCrop', crop_size=32),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    *_base_.pack,
 ]
 train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=25, dataset=dict(pipeline=val_pipeline))
@@ -68,7 +54,7 @@ test_dataloader = dict(
     ),
 )
 val_evaluator = dict(type='AccMetric')
-test_evaluator = dict(type='AccMetric')
+test_evaluator = val_evaluator
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 

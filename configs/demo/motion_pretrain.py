@@ -12,17 +12,16 @@ model = dict(
 )
 
 train_pipeline = [
-    dict(type='DecordInit'),
+    _base_.init,
     # Two clips of every decoded video (repeated sampling) halve the decoding.
-    dict(type='SampleFrames', clip_len=16, frame_interval=1, num_clips=2),
-    dict(type='DecordDecode'),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    dict(_base_.sample, num_clips=2),
+    _base_.decode,
+    *_base_.pack,
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
-    dict(type='SampleFrames', clip_len=16, frame_interval=1, test_mode=True),
-    dict(type='DecordDecode'),
+    _base_.init,
+    _base_.val_sample,
+    _base_.decode,
     dict(
         type='LoadObjectMask',
         video_root=_base_.video_root,

@@ -1,4 +1,4 @@
-# motion_pretrain.py with random masks in place of learnt ones.
+# motion_pretrain.py with random masks in place of learned ones.
 _base_ = 'motion_pretrain.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# motion_pretrain.py with tube masks: the same places at every time step.
+# motion_pretrain.py with tube masks: the same positions at every time step.
 _base_ = 'motion_pretrain.py'
 
 model = dict(

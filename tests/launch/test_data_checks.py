@@ -127,17 +127,6 @@ def test_labels_are_classes(toy, label):
     check_classes(cfg, ('train',))
 
 
-def test_blending_has_the_classes_of_the_head(toy):
-    one = dict(type='MixupBlending', num_classes=3)
-    other = dict(type='CutmixBlending', num_classes=2)
-    for blending in (one, dict(augments=[one]), dict(augments=one)):
-        check_classes(classifier_config(toy.parent, **blending), ('train',))
-    message = r'blending\.augments\.1\.num_classes: expected 3, as in .*, got 2'
-    with pytest.raises(ValueError, match=message):
-        cfg = classifier_config(toy.parent, augments=[one, other])
-        check_classes(cfg, ('train',))
-
-
 def test_wrapped_datasets_are_found(toy):
     inner = data_config(toy.parent).train_dataloader.dataset
     broken = {**inner, 'ann_file': 'nowhere.txt'}

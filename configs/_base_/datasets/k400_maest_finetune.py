@@ -1,15 +1,24 @@
-# Kinetics-400, labelled; two clips of every video that is opened. RandAugment has two
-# operations instead of four, erasing the mean and deviation of this model, the test
-# 7 x 3 views.
+# Kinetics-400, labeled; two clips of every video that is opened. RandAugment has two
+# operations instead of four, erasing the mean and standard deviation of this model, the
+# test 7 x 3 views.
 _base_ = 'k400_finetune.py'
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[3].transforms[0].num_policies = 2
-train_pipeline[7].transforms[0].update(
-    fill_color=[0.45 * 255] * 3, fill_std=[0.225 * 255] * 3
+random_erasing = dict(
+    _base_.random_erasing, fill_color=[0.45 * 255] * 3, fill_std=[0.225 * 255] * 3
 )
-test_pipeline = _base_.test_pipeline
-test_pipeline[1].num_clips = 7
+train_pipeline = [
+    _base_.init,
+    dict(_base_.sample, num_clips=1),
+    _base_.decode,
+    dict(_base_.for_all_frames, transforms=[dict(_base_.rand_augment, num_policies=2)]),
+    _base_.random_resized_crop,
+    _base_.resize,
+    _base_.flip,
+    dict(_base_.for_all_frames, transforms=[random_erasing]),
+    *_base_.pack,
+]
+test_sample = dict(_base_.test_sample, num_clips=7)
+test_pipeline = [_base_.init, test_sample, *_base_.three_views]
 
 train_dataloader = dict(
     batch_size=8,  # videos; 16 clips

@@ -3,18 +3,17 @@
 _base_ = 'k400_pretrain.py'
 
 train_pipeline = [
-    dict(type='DecordInit'),
-    dict(type='SampleFrames', clip_len=16, frame_interval=4, num_clips=1),
-    dict(type='DecordDecode'),
+    _base_.init,
+    _base_.sample,
+    _base_.decode,
     dict(
         type='RandomResizedCrop',
         area_range=(0.5, 1.0),
         aspect_ratio_range=(3 / 4, 4 / 3),
     ),
-    dict(type='Resize', scale=(224, 224), keep_ratio=False),
-    dict(type='Flip', flip_ratio=0.5),
-    dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    _base_.resize,
+    _base_.flip,
+    *_base_.pack,
 ]
 train_dataloader = dict(
     batch_size=8,  # videos; 32 clips

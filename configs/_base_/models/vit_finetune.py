@@ -1,6 +1,5 @@
 # ViT-B on all 1568 tokens of 16 frames of 224 x 224 pixels; mean of the tokens,
-# LayerNorm, one linear layer. K400's classes; see the SSv2 config for another number.
-num_classes = 400
+# LayerNorm, one linear layer. For K400's classes; SSv2's config has another number.
 model = dict(
     type='Recognizer3D',
     data_preprocessor=dict(
@@ -8,12 +7,12 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         format_shape='NCTHW',
-        # One of the two every batch, with equal chances.
+        # One of the two every batch, equally likely.
         blending=dict(
             type='RandomBatchAugment',
             augments=[
-                dict(type='MixupBlending', alpha=0.8, num_classes=num_classes),
-                dict(type='CutmixBlending', alpha=1.0, num_classes=num_classes),
+                dict(type='MixupBlending', alpha=0.8, num_classes=400),
+                dict(type='CutmixBlending', alpha=1.0, num_classes=400),
             ],
         ),
     ),
@@ -31,7 +30,7 @@ model = dict(
     ),
     cls_head=dict(
         type='TimeSformerHead',
-        num_classes=num_classes,
+        num_classes=400,
         in_channels=768,
         init_std=0.02 * 0.001,
         label_smooth_eps=0.1,

@@ -1,7 +1,7 @@
 # Twice the epochs, twice the learning rate.
 _base_ = 'finetune_50e.py'
 
-base_lr = 1e-3  # for 256 clips a step
+base_lr = 1e-3  # at 256 clips per step
 
 train_cfg = dict(max_epochs=100)
 optim_wrapper = dict(optimizer=dict(lr=base_lr * 512 / 256))

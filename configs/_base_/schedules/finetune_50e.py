@@ -2,7 +2,7 @@
 # input; both ends of the cosine scale with the learning rate.
 _base_ = '../default_runtime.py'
 
-base_lr = 5e-4  # for 256 clips a step
+base_lr = 5e-4  # at 256 clips per step
 warmup_epochs = 5
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_interval=5)

@@ -1,7 +1,7 @@
 # An epoch takes two clips of every video: 50 are the paper's 100.
 _base_ = 'finetune_50e.py'
 
-base_lr = 2.4e-3  # for 256 clips a step: here both clips of a video are counted
+base_lr = 2.4e-3  # at 256 clips per step: here both clips of a video are counted
 
 optim_wrapper = dict(
     optimizer=dict(lr=base_lr * 512 / 256),

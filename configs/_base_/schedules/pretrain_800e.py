@@ -1,5 +1,5 @@
 # 800 epochs of AdamW; both ends of the cosine scale with the learning rate.
-base_lr = 1.5e-4  # for 256 clips a step
+base_lr = 1.5e-4  # at 256 clips per step
 warmup_epochs = 40
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=800)
@@ -12,7 +12,7 @@ optim_wrapper = dict(
         weight_decay=0.05,
         fused=True,
     ),
-    # Equal parameter groups joined: 2 instead of one a parameter.
+    # Equal parameter groups joined: 2 instead of one per parameter.
     constructor='MergedOptimWrapperConstructor',
     # No decay on biases, norms and the mask token.
     paramwise_cfg=dict(

@@ -1,3 +1,3 @@
-# Weights, gradients and optimiser state spread over the GPUs (FSDP): a second base.
+# Weights, gradients and optimizer state spread over the GPUs (FSDP): a second base.
 runner_type = 'FlexibleRunner'
 strategy = dict(type='ShardedStrategy')

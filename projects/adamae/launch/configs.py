@@ -13,6 +13,7 @@ from mmengine.runner import find_latest_checkpoint
 
 from ..datasets.from_config import use_data_from
 from .distributed import warn
+from .model_sizes import follow_model
 from .paths import require_checkpoint, require_file
 
 # What a config must have to train.
@@ -21,6 +22,9 @@ TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 def load_config(args: Namespace) -> Config:
     """Read a config and apply ``--cfg-options``, ``--work-dir`` and ``--launcher``.
+
+    Pipelines, blending and metrics follow the sizes of the model, see
+    :func:`~.model_sizes.follow_model`.
 
     Args:
         args (Namespace): of a tool with :func:`.add_cfg_options`.
@@ -40,6 +44,7 @@ def load_config(args: Namespace) -> Config:
         cfg.merge_from_dict(args.cfg_options)
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options: {error.args[0]}') from error
+    follow_model(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -63,6 +68,7 @@ def load_reading_config(args: Namespace) -> Config:
     if args.data:
         other = load_config(Namespace(**{**vars(args), 'config': args.data}))
         use_data_from(cfg, other)
+        follow_model(cfg)
     return cfg
 
 

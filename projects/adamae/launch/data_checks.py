@@ -1,7 +1,7 @@
 """The data that a config names, compared with the disk."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmaction.datasets import VideoDataset
@@ -56,7 +56,7 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
 
 
 def check_classes(cfg: Config, splits: Sequence[str]) -> None:
-    """Compare the labels and the blending of a classifier with its head.
+    """Compare the labels of a classifier with its head.
 
     Args:
         cfg (Config): the config of the run; not looked at if its model has no
@@ -65,19 +65,11 @@ def check_classes(cfg: Config, splits: Sequence[str]) -> None:
             annotation files of ``VideoDataset`` are read.
 
     Raises:
-        ValueError: if a label is not one of the classes, or a blending augment has
-            another number of them.
+        ValueError: if a label is not one of the classes.
     """
     classes = (cfg.model.get('cls_head') or {}).get('num_classes')
     if classes is None:
         return
-    for key, augment in _blendings(cfg.model.get('data_preprocessor') or {}):
-        if augment['num_classes'] != classes:
-            raise ValueError(
-                f'model.data_preprocessor.{key}.num_classes: expected {classes}, as in '
-                f'model.cls_head.num_classes, got {augment["num_classes"]}; give both '
-                'the number of your classes'
-            )
     for key, dataset in _iter_datasets(cfg, splits):
         annotation = _annotation_file(dataset)
         if not annotation or is_remote(annotation):
@@ -99,19 +91,6 @@ def _iter_datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, An
         loader = cfg.get(f'{split}_dataloader')
         if loader:
             yield from iter_datasets(loader['dataset'], f'{split}_dataloader.dataset')
-
-
-def _blendings(node: Any, key: str = '') -> Iterator[tuple[str, Any]]:
-    """Yield every dict with a number of classes, with its key."""
-    children: dict[Any, Any] = {}
-    if isinstance(node, list | tuple):
-        children = dict(enumerate(node))
-    elif isinstance(node, dict):
-        children = node
-        if 'num_classes' in node:
-            yield key, node
-    for name, child in children.items():
-        yield from _blendings(child, f'{key}.{name}' if key else str(name))
 
 
 def _join_root(dataset: Any, path: str) -> str:

@@ -1,0 +1,18 @@
+# What all datasets of videos share: the loader of training, and the steps by name.
+# A dataset adds its files, and a pipeline where it needs another one.
+init = dict(type='DecordInit')
+decode = dict(type='DecordDecode')
+resize = dict(type='Resize', scale=(224, 224), keep_ratio=False)
+flip = dict(type='Flip', flip_ratio=0.5)
+pack = [
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+
+train_dataloader = dict(
+    num_workers=10,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='TolerantVideoDataset'),
+)

@@ -1,0 +1,94 @@
+"""Sizes are stated once, in the model: the rest of a config follows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from ..datasets.from_config import SPLITS
+from .distributed import rank_and_local_rank
+
+
+def follow_model(cfg: Config) -> None:
+    """Give the rest of a config the sizes of its model, in place; logs what changes.
+
+    - Pipelines, also those of hooks: ``clip_len`` becomes ``backbone.num_frames``. If
+      a pipeline ends in images of one fixed size, each of its arguments of that size
+      becomes ``backbone.img_size``; other sizes stay, such as that of a resize to 256
+      before a crop to 224.
+    - Metrics: ``patch_size`` and ``tubelet_size`` become those of the backbone.
+    - Blending: ``num_classes`` becomes that of ``cls_head``.
+
+    What the model does not state is left alone.
+
+    Args:
+        cfg (Config): bases and options are merged.
+    """
+    model = cfg.get('model') or {}
+    backbone = model.get('backbone') or {}
+    classes = (model.get('cls_head') or {}).get('num_classes')
+    changed = []
+    for part in (*(f'{split}_dataloader' for split in SPLITS), 'custom_hooks'):
+        for key, node in _dicts(cfg.get(part), part):
+            if _set_clip_size(node.get('pipeline'), backbone):
+                changed.append(f'{key}.pipeline')
+    for part in ('val_evaluator', 'test_evaluator'):
+        for key, node in _dicts(cfg.get(part), part):
+            for name in ('patch_size', 'tubelet_size'):
+                if _set(node, name, backbone.get(name)):
+                    changed.append(f'{key}.{name}')
+    part = 'model.data_preprocessor'
+    for key, node in _dicts(model.get('data_preprocessor'), part):
+        if _set(node, 'num_classes', classes):
+            changed.append(f'{key}.num_classes')
+    if changed and rank_and_local_rank()[0] == 0:
+        print_log(f'changed to the sizes of the model: {", ".join(changed)}', 'current')
+
+
+def _dicts(node: Any, key: str = '') -> Iterator[tuple[str, dict]]:
+    """Yield every dict in a part of a config with its key, outer ones first."""
+    children: dict[Any, Any] = {}
+    if isinstance(node, dict):
+        yield key, node
+        children = node
+    elif isinstance(node, list | tuple):
+        children = dict(enumerate(node))
+    for name, child in children.items():
+        yield from _dicts(child, f'{key}.{name}')
+
+
+def _set(node: dict, name: str, value: Any) -> bool:
+    """Change an argument that is stated; tell whether it was another."""
+    if value is None or node.get(name, value) == value:
+        return False
+    node[name] = value
+    return True
+
+
+def _set_clip_size(pipeline: Any, backbone: dict) -> bool:
+    """Change the size of a pipeline's clips; tell whether it was another."""
+    steps = [step for _, step in _dicts(pipeline)]
+    changed = [_set(step, 'clip_len', backbone.get('num_frames')) for step in steps]
+    outputs = [sides for sides in map(_output_sides, steps) if sides]
+    new = backbone.get('img_size')
+    if outputs and len(outputs[-1]) == 1 and isinstance(new, int):
+        (old,) = outputs[-1]
+        for step in steps:
+            for name in ('scale', 'input_size', 'crop_size', 'size'):
+                value = step.get(name)
+                if isinstance(value, list | tuple):
+                    value = type(value)(new if side == old else side for side in value)
+                elif value == old:
+                    value = new
+                changed.append(_set(step, name, value))
+    return any(changed)
+
+
+def _output_sides(step: dict) -> set[Any]:
+    """Give width and height of the images that a step makes, if they are fixed."""
+    size = step.get('crop_size', step.get('size'))
+    if size is None and step.get('keep_ratio') is False:
+        size = step.get('scale')
+    sides = set(size) if isinstance(size, list | tuple) else {size}
+    return sides if all(isinstance(side, int) for side in sides) else set()
