@@ -1,7 +1,7 @@
 """The data that a config names, compared with the disk."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mmaction.datasets import VideoDataset
