@@ -1,5 +1,7 @@
 """Options and fixtures of all tests."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -14,18 +16,38 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption('--runslow'):
-        return
+    skipped = {}
+    if not config.getoption('--runslow'):
+        skipped['slow'] = 'slow: needs --runslow'
+    if not torch.cuda.is_available():
+        skipped['gpu'] = 'gpu: needs a GPU, and PyTorch sees none'
     for item in items:
-        if 'slow' in item.keywords:
-            item.add_marker(pytest.mark.skip(reason='slow: needs --runslow'))
+        for marker in skipped:
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=skipped[marker]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Run what is not marked for a GPU as on a machine without one.
+
+    This holds for module fixtures and for the processes that a test starts, too.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if not item.get_closest_marker('gpu'):
+            patch.setenv('CUDA_VISIBLE_DEVICES', '')
+            patch.setattr('torch.cuda.is_available', lambda: False)
+            patch.setattr('torch.cuda.device_count', lambda: 0)
+            patch.setattr('mmengine.device.utils.DEVICE', 'cpu')
+        return (yield)
 
 
 @pytest.fixture(autouse=True)
 def _fresh_start():
     init_default_scope('mmaction')  # as `default_scope` does in every config
-    torch.manual_seed(0)
+    random.seed(0)
     np.random.seed(0)
+    torch.manual_seed(0)
     yield
     cpu.stop_onednn()
 
