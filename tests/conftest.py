@@ -16,30 +16,11 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    skipped = {}
-    if not config.getoption('--runslow'):
-        skipped['slow'] = 'slow: needs --runslow'
-    if not torch.cuda.is_available():
-        skipped['gpu'] = 'gpu: needs a GPU, and PyTorch sees none'
+    if config.getoption('--runslow'):
+        return
     for item in items:
-        for marker in skipped:
-            if item.get_closest_marker(marker):
-                item.add_marker(pytest.mark.skip(reason=skipped[marker]))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    """Run what is not marked for a GPU as on a machine without one.
-
-    This holds for module fixtures and for the processes that a test starts, too.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        if not item.get_closest_marker('gpu'):
-            patch.setenv('CUDA_VISIBLE_DEVICES', '')
-            patch.setattr('torch.cuda.is_available', lambda: False)
-            patch.setattr('torch.cuda.device_count', lambda: 0)
-            patch.setattr('mmengine.device.utils.DEVICE', 'cpu')
-        return (yield)
+        if 'slow' in item.keywords:
+            item.add_marker(pytest.mark.skip(reason='slow: needs --runslow'))
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +39,23 @@ def onednn(monkeypatch):
     monkeypatch.setattr(cpu, '_is_worth_it', lambda: True)
     if not cpu.use_onednn():
         pytest.skip('products on this CPU would have rounded operands')
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Run what is not marked for a GPU as on a machine without one.
+
+    This holds for module fixtures and for the processes that a test starts, too.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if not item.get_closest_marker('gpu'):
+            patch.setenv('CUDA_VISIBLE_DEVICES', '')
+            patch.setattr('torch.cuda.is_available', lambda: False)
+            patch.setattr('torch.cuda.device_count', lambda: 0)
+            patch.setattr('mmengine.device.utils.DEVICE', 'cpu')
+        return (yield)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker('gpu') and not torch.cuda.is_available():
+        pytest.skip('gpu: needs one that PyTorch can use')
