@@ -33,10 +33,8 @@ def test_nccl_and_a_loss_scaler_that_is_resumed(tmp_path):
     logs = dict(TORCH_CPP_LOG_LEVEL='INFO', TORCH_DISTRIBUTED_DEBUG='INFO')
     result = train('dist_train.sh', config, 1, *work_dir, *options, **logs)
     assert 'backend_name: nccl' in result.stderr
-    scale = torch.load(tmp_path / 'run/epoch_1.pth')['optimizer']['loss_scaler'][
-        'scale'
-    ]
-    assert scale == 1024
+    first = torch.load(tmp_path / 'run/epoch_1.pth')['optimizer']
+    assert first['loss_scaler']['scale'] == 1024
     train('train.py', config, *work_dir, '--resume', *options, TWO_EPOCHS)
     last = torch.load(tmp_path / 'run/epoch_2.pth')
     assert_has_trained_two_epochs(last)
