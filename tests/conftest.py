@@ -1,5 +1,7 @@
 """Options and fixtures of all tests."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -32,8 +34,9 @@ def _plain_layout_of_configs():
 @pytest.fixture(autouse=True)
 def _fresh_start():
     init_default_scope('mmaction')  # as `default_scope` does in every config
-    torch.manual_seed(0)
+    random.seed(0)
     np.random.seed(0)
+    torch.manual_seed(0)
     yield
     cpu.stop_onednn()
 
@@ -44,3 +47,23 @@ def onednn(monkeypatch):
     monkeypatch.setattr(cpu, '_is_worth_it', lambda: True)
     if not cpu.use_onednn():
         pytest.skip('products on this CPU would have rounded operands')
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Run what is not marked for a GPU as on a machine without one.
+
+    This holds for module fixtures and for the processes that a test starts, too.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if not item.get_closest_marker('gpu'):
+            patch.setenv('CUDA_VISIBLE_DEVICES', '')
+            patch.setattr('torch.cuda.is_available', lambda: False)
+            patch.setattr('torch.cuda.device_count', lambda: 0)
+            patch.setattr('mmengine.device.utils.DEVICE', 'cpu')
+        return (yield)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker('gpu') and not torch.cuda.is_available():
+        pytest.skip('gpu: needs one that PyTorch can use')

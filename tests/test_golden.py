@@ -74,8 +74,8 @@ def build(golden, loss=None, **sampler):
     return model.train()
 
 
-def step(model, golden):
-    """Forward and backward on the golden clip; losses and gradients by name."""
+def forward(model, golden):
+    """Losses and data of the golden clip, on the device of the model."""
     clips = torch.from_numpy(golden['input_uint8'])
     data = model.data_preprocessor(
         dict(
@@ -83,8 +83,13 @@ def step(model, golden):
             data_samples=[ActionDataSample() for _ in clips],
         )
     )
-    mask = torch.from_numpy(golden['mask'])
-    losses = model(data['inputs'], data['data_samples'], 'loss', mask=mask)
+    mask = torch.from_numpy(golden['mask']).to(data['inputs'].device)
+    return model(data['inputs'], data['data_samples'], 'loss', mask=mask), data
+
+
+def step(model, golden):
+    """Forward and backward on the golden clip; losses and gradients by name."""
+    losses, data = forward(model, golden)
     sum(v for k, v in losses.items() if 'loss' in k).backward()
     return losses, {k: p.grad for k, p in model.named_parameters()}, data
 
