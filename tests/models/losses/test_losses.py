@@ -7,7 +7,7 @@ from mmaction.registry import MODELS
 from torch.testing import assert_close
 
 from projects.adamae import AdaMAELoss
-from projects.adamae.models.losses.policy import plackett_luce
+from projects.adamae.models.losses.sampling_policy import plackett_luce
 from tests.helpers import tiny_model_cfg
 
 

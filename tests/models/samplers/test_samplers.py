@@ -8,7 +8,7 @@ from scipy.stats import chi2, chisquare
 from torch.testing import assert_close
 
 from projects.adamae import AdaptiveSamplerHead, RandomSamplerHead
-from projects.adamae.models.samplers.adaptive import log_distribution
+from projects.adamae.models.samplers.adaptive_sampler import log_distribution
 
 GRID = (4, 3, 2)
 SAMPLERS = [

@@ -22,8 +22,8 @@ from projects.adamae.models.subsets import (
     SamplerSubset,
     TokenSubset,
 )
-from projects.adamae.models.subsets.running_cell import chances_by_phase
-from projects.adamae.models.subsets.sampler import systematic_draw
+from projects.adamae.models.subsets.running_cell_subset import chances_by_phase
+from projects.adamae.models.subsets.sampler_subset import systematic_draw
 from tests.helpers import tiny_model_cfg
 
 SUBSETS = [

@@ -9,7 +9,7 @@ from mmaction.registry import MODELS
 from torch import Tensor
 
 from ..tokens import num_visible
-from .base import TokenSampler
+from .token_sampler import TokenSampler
 
 
 @MODELS.register_module()

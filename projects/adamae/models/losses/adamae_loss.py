@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ..tokens import denormalise_patches, gather_tokens, normalise_patches
-from .policy import POLICIES, subtract_baseline
+from .sampling_policy import POLICIES, subtract_baseline
 
 
 def mean_over_masked(values: Tensor, weights: Tensor | None = None) -> Tensor:

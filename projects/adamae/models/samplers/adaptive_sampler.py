@@ -10,7 +10,7 @@ from mmaction.utils import ConfigType
 from torch import Tensor, nn
 
 from ..transformer import BlockStack, TransformerBlock
-from .base import TokenSampler
+from .token_sampler import TokenSampler
 
 
 def log_distribution(

@@ -10,7 +10,7 @@ from mmaction.registry import MODELS
 from torch import Tensor
 
 from ..tokens import gather_tokens
-from .adamae import AdaMAELoss
+from .adamae_loss import AdaMAELoss
 
 
 @MODELS.register_module()

@@ -6,7 +6,7 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from .base import TokenSampler
+from .token_sampler import TokenSampler
 
 
 @MODELS.register_module()

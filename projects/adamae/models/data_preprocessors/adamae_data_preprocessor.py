@@ -8,7 +8,7 @@ from mmaction.registry import MODELS
 from mmaction.utils import SampleList
 from torch import Tensor
 
-from .batched import BatchedDataPreprocessor
+from .batched_data_preprocessor import BatchedDataPreprocessor
 
 
 @MODELS.register_module()
