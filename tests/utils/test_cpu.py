@@ -7,13 +7,10 @@ from contextlib import nullcontext
 import iteration_overhead as overhead
 import pytest
 import torch
-import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
-from torch.testing import assert_close
 
-from projects.adamae.models.transformer import FusedAttention
 from projects.adamae.utils import cpu
 from tests.helpers import ROOT
 
@@ -117,25 +114,6 @@ def test_products_stay_float32(onednn):
         expected = results(exact, x.double(), gradient.double())
         for a, b in zip(results(layer, x, gradient), expected, strict=True):
             assert (a - b).abs().max() < 2e-6 * b.abs().max()
-
-
-@pytest.mark.parametrize('tokens, fused', [(256, False), (257, True)])
-def test_short_sequences_are_plain_with_onednn(onednn, monkeypatch, tokens, fused):
-    attention = FusedAttention(16, 2, qkv_bias=True).eval()
-    calls = []
-    kernel = F.scaled_dot_product_attention
-
-    def counted(*args, **kwargs):
-        calls.append(args)
-        return kernel(*args, **kwargs)
-
-    monkeypatch.setattr(F, 'scaled_dot_product_attention', counted)
-    x = torch.randn(1, tokens, 16)
-    found = attention(x)
-    assert len(calls) == fused
-    cpu.stop_onednn()
-    assert_close(found, attention(x))
-    assert len(calls) == fused + 1
 
 
 def test_blocks(onednn):

@@ -1,10 +1,11 @@
 """Token samplers: which tokens the encoder sees."""
 
+from ..tokens import TokenSample
 from .adaptive_sampler import AdaptiveSamplerHead
-from .token_sampler import TokenSample, TokenSampler
-from .frame_sampler import FrameSamplerHead
 from .frame_difference_sampler import FrameDifferenceSamplerHead
+from .frame_sampler import FrameSamplerHead
 from .random_sampler import RandomSamplerHead
+from .token_sampler import TokenSampler
 from .tube_sampler import TubeSamplerHead
 
 __all__ = [

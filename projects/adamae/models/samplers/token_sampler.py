@@ -4,41 +4,33 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from math import prod
-from typing import NamedTuple
 
 import torch
 from mmaction.utils import OptConfigType
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ..tokens import count_visible, num_visible, split_ids
+from ..tokens import TokenSample, check_mask, floor_product, split_ids
 
 
-class TokenSample(NamedTuple):
-    """The outcome of a draw.
+def add_gumbel_noise(log_probs: Tensor) -> Tensor:
+    """Perturb log-probabilities, (B, N), which may be off by a constant per row.
 
-    Attributes:
-        mask (Tensor): bool, shape (B, N), True = masked.
-        visible_ids (Tensor): int64, shape (B, V), ascending.
-        masked_ids (Tensor): int64, shape (B, M), ascending.
-        log_probs (Tensor, optional): float32, shape (B, N), log of the categorical
-            distribution the tokens were drawn from; None if nothing is learnt.
-        keys (Tensor, optional): float32, shape (B, N), what decided the draw: visible
-            tokens have the largest, and the largest of all was drawn first. None if
-            the mask was forced.
+    The largest are a draw without replacement (Gumbel top-k, arXiv:1903.06059).
     """
+    return log_probs - torch.empty_like(log_probs).exponential_().log()
 
-    mask: Tensor
-    visible_ids: Tensor
-    masked_ids: Tensor
-    log_probs: Tensor | None = None
-    keys: Tensor | None = None
+
+def check_temperature(temperature: float) -> None:
+    """Raise ``ValueError`` for a temperature that is not larger than 0, or NaN."""
+    if not temperature > 0:
+        raise ValueError(f'temperature: expected more than 0, got {temperature}')
 
 
 class TokenSampler(BaseModule, metaclass=ABCMeta):
     """Decide which tokens the encoder sees.
 
-    A subclass scores tokens in :meth:`score`; the tokens with the highest keys stay
+    A subclass scores tokens in :meth:`score`; those with the highest scores stay
     visible.
 
     Args:
@@ -46,7 +38,7 @@ class TokenSampler(BaseModule, metaclass=ABCMeta):
         grid_size (tuple[int, int, int]): tokens along time, rows, columns.
         in_channels (int, optional): D, width of the tokens. Samplers that do not
             look at tokens have no use for it.
-        init_cfg (dict, optional): initialisation. Defaults to None.
+        init_cfg (dict, optional): initialization. Defaults to None.
 
     Raises:
         ValueError: if the ratio is outside (0, 1), or leaves no visible or no masked
@@ -61,31 +53,35 @@ class TokenSampler(BaseModule, metaclass=ABCMeta):
         init_cfg: OptConfigType = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        if not 0 < mask_ratio < 1:
+            raise ValueError(
+                f'mask_ratio: expected a number in (0, 1), got {mask_ratio}'
+            )
         self.grid_size = tuple(grid_size)
         self.num_tokens = prod(grid_size)
         self.num_visible = self.count(mask_ratio)
+        if not 1 <= self.num_visible < self.num_tokens:
+            raise ValueError(
+                f'mask_ratio={mask_ratio} leaves {self.num_visible} of '
+                f'{self.num_tokens} tokens visible: expected 1 to '
+                f'{self.num_tokens - 1}; change the ratio, or the clip and patch sizes'
+            )
 
     def count(self, mask_ratio: float) -> int:
-        """Count the tokens that a mask ratio leaves visible.
-
-        Args:
-            mask_ratio (float): share of masked tokens.
-
-        Returns:
-            int: V.
-        """
-        return num_visible(self.num_tokens, mask_ratio)
+        """Count the tokens that a ratio leaves visible: ``int(N * (1 - ratio))``."""
+        return floor_product(self.num_tokens, 1 - mask_ratio)
 
     @abstractmethod
     def score(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Give every token a key and, where it is learnt, a log-probability.
+        """Give every token a score and, where it is learned, a log-probability.
 
         Args:
             tokens (Tensor): shape (B, N, D), float.
 
         Returns:
-            tuple[Tensor, Tensor | None]: float32 keys (B, N), drawn anew on every
-            call, and log-probabilities (B, N) or None.
+            tuple[Tensor, Tensor | None]: float32 scores (B, N), drawn anew on every
+            call, and log-probabilities (B, N) or None. The scores are perturbed
+            log-probabilities, or numbers in an order drawn with the same probability.
         """
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> TokenSample:
@@ -97,20 +93,16 @@ class TokenSampler(BaseModule, metaclass=ABCMeta):
                 instead of drawing. Every row masks the same number of tokens, which
                 need not be that of ``mask_ratio``.
 
-        Returns:
-            TokenSample: mask, ids, log-probabilities and keys.
-
         Raises:
-            ValueError: if a forced mask has another shape, or rows that differ in
-                their number of masked tokens, or leaves no visible or masked token.
+            ValueError: if a forced mask does not fit, see :func:`check_mask`.
         """
-        keys: Tensor | None
-        keys, log_probs = self.score(tokens)
+        perturbed: Tensor | None
+        perturbed, log_probs = self.score(tokens)
         if mask is None:
             visible = self.num_visible
-            top = keys.topk(visible, dim=1, sorted=False).indices
-            mask = torch.ones_like(keys, dtype=torch.bool).scatter(1, top, False)
+            top = perturbed.topk(visible, dim=1, sorted=False).indices
+            mask = torch.ones_like(perturbed, dtype=torch.bool).scatter(1, top, False)
         else:
-            visible = count_visible(mask, (tokens.shape[0], tokens.shape[1]))
-            keys = None
-        return TokenSample(mask, *split_ids(mask, visible), log_probs, keys)
+            visible = check_mask(mask, tokens.shape[:2])
+            perturbed = None
+        return TokenSample(mask, *split_ids(mask, visible), log_probs, perturbed)
