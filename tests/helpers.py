@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from projects.adamae.models.tokens import TokenSample, split_ids
 from projects.adamae.video.writer import encode_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,6 +88,26 @@ def tiny_model_cfg(sampler=None, **parts):
     for part, overrides in parts.items():
         cfg[part] = {**cfg.get(part, {}), **overrides}
     return cfg
+
+
+def tiny_spatiotemporal_cfg(sampler=None, **parts):
+    """Config of a SpatiotemporalMAE of the same size, with random masks."""
+    for part, kind in (
+        ('backbone', 'SeparableVisionTransformer'),
+        ('decoder', 'SeparableMAEDecoder'),
+        ('loss', 'SpatiotemporalMAELoss'),
+    ):
+        parts[part] = dict(type=kind, **parts.get(part, {}))
+    sampler = sampler or dict(type='RandomSamplerHead', mask_ratio=0.75)
+    return tiny_model_cfg(sampler, **parts)
+
+
+def token_sample(masked_ids, num_tokens, log_probs=None, perturbed=None):
+    """The ``TokenSample`` of a draw that masks these tokens."""
+    shape = (len(masked_ids), num_tokens)
+    mask = torch.zeros(shape, dtype=torch.bool).scatter(1, masked_ids, True)
+    visible_ids, _ = split_ids(mask, num_tokens - masked_ids.shape[1])
+    return TokenSample(mask, visible_ids, masked_ids, log_probs, perturbed)
 
 
 def write_videos(folder, count=4, frames=40, size=(48, 64)):

@@ -32,7 +32,7 @@ def test_every_file_has_a_floor(architecture):
     [
         ('datasets/from_config.py', 'from ..models import tokens', 'models.tokens'),
         ('models/tokens.py', 'from projects.adamae import engine', 'engine'),
-        ('models/losses/adamae.py', 'from .. import samplers', 'models.samplers'),
+        ('models/losses/adamae_loss.py', 'from .. import samplers', 'models.samplers'),
         ('video/reader.py', 'def f():\n    import projects.adamae.launch', 'launch'),
         ('utils/cpu.py', 'from projects.adamae import MAERecognizer', ''),
     ],

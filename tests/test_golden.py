@@ -14,10 +14,11 @@ from mmaction.structures import ActionDataSample
 from torch.testing import assert_close
 
 from projects.adamae.checkpoints import to_ours
+from projects.adamae.models.transformer import set_attention_kernel
 from tests.helpers import DATA
 
 CLOSE = dict(rtol=1e-5, atol=1e-7)
-# softmax does not notice these two biases: their gradients are rounding noise.
+# These two biases move all logits alike: their gradients are rounding noise.
 MOVES_ALL_LOGITS_ALIKE = ('sampler.blocks.0.mlp.layers.1.bias', 'sampler.head.bias')
 
 
@@ -36,6 +37,8 @@ def tensors(golden, prefix):
 
 def build(golden, loss=None, **sampler):
     cfg = json.loads(str(golden['cfg']))
+    widths = ('embed_dims', 'depth', 'num_heads')
+    sizes = ('img_size', 'patch_size', 'num_frames', 'tubelet_size', *widths)
     model = MODELS.build(
         dict(
             type='MAERecognizer',
@@ -45,14 +48,7 @@ def build(golden, loss=None, **sampler):
                 std=[58.395, 57.12, 57.375],
             ),
             backbone=dict(
-                type='MaskedVisionTransformer',
-                img_size=cfg['img_size'],
-                patch_size=cfg['patch_size'],
-                num_frames=cfg['num_frames'],
-                tubelet_size=cfg['tubelet_size'],
-                embed_dims=cfg['embed_dims'],
-                depth=cfg['depth'],
-                num_heads=cfg['num_heads'],
+                type='MaskedVisionTransformer', **{size: cfg[size] for size in sizes}
             ),
             sampler=dict(
                 type='AdaptiveSamplerHead',
@@ -61,10 +57,7 @@ def build(golden, loss=None, **sampler):
                 **{'drop_rate': 0.0, **sampler},
             ),
             decoder=dict(
-                type='MAEDecoder',
-                embed_dims=cfg['decoder_embed_dims'],
-                depth=cfg['decoder_depth'],
-                num_heads=cfg['decoder_num_heads'],
+                type='MAEDecoder', **{size: cfg[f'decoder_{size}'] for size in widths}
             ),
             loss=loss or dict(type='AdaMAELoss'),
         )
@@ -94,34 +87,34 @@ def step(model, golden):
     return losses, {k: p.grad for k, p in model.named_parameters()}, data
 
 
-@pytest.mark.parametrize('joins_head', [True, False])
-def test_losses_and_every_gradient(golden, joins_head):
+@pytest.mark.parametrize('fuses_head', [True, False])
+@pytest.mark.parametrize('fuses_attention', [True, False])
+def test_losses_and_every_gradient(golden, fuses_head, fuses_attention):
     model = build(golden)
-    assert model.sampler.joins_head  # as there is no dropout
-    model.sampler.joins_head = joins_head
+    assert model.sampler.fuses_head  # as there is no dropout
+    model.sampler.fuses_head = fuses_head
+    set_attention_kernel(model, onednn=not fuses_attention)
     losses, grads, _ = step(model, golden)
-    assert_close(
-        losses['loss_reconstruction'],
-        torch.tensor(golden['loss_reconstruction']),
-        **CLOSE,
-    )
-    assert_close(
-        losses['loss_sampling'], torch.tensor(golden['loss_sampling_weighted']), **CLOSE
-    )
+    for name, key in (
+        ('loss_reconstruction', 'loss_reconstruction'),
+        ('loss_sampling', 'loss_sampling_weighted'),
+    ):
+        assert_close(losses[name], torch.tensor(golden[key]), **CLOSE)
     expected = tensors(golden, 'g/')
     assert grads.keys() == expected.keys()
     for name, gradient in expected.items():
-        if name in MOVES_ALL_LOGITS_ALIKE:
-            assert max(gradient.abs().max(), grads[name].abs().max()) < 1e-11, name
-            continue
         # Relative to the largest entry: a sum of many terms has no exact zeros.
         scale = gradient.abs().max().item()
+        if name in MOVES_ALL_LOGITS_ALIKE:
+            largest = grads['sampler.head.weight'].abs().max()
+            assert max(scale, grads[name].abs().max()) < 1e-4 * largest, name
+            continue
         assert scale > 1e-8, name
         assert_close(grads[name], gradient, rtol=1e-5, atol=1e-5 * scale, msg=name)
 
 
 def test_the_same_with_onednn(golden, onednn):
-    test_losses_and_every_gradient(golden, joins_head=False)
+    test_losses_and_every_gradient(golden, fuses_head=False, fuses_attention=False)
 
 
 def test_predictions_and_token_errors(golden):
@@ -140,18 +133,12 @@ def test_predictions_and_token_errors(golden):
         samples = model(inputs, samples, 'predict', mask=mask)
     for i, sample in enumerate(samples):
         assert torch.equal(sample.mask, mask[i])
-        assert_close(sample.probs, torch.from_numpy(golden['prob'][i]), **CLOSE)
-        assert_close(
-            sample.pred[mask[i]],
-            torch.from_numpy(golden['pred'][i]),
-            rtol=1e-5,
-            atol=1e-6,
-        )
-        assert_close(
-            sample.token_error[mask[i]],
-            torch.from_numpy(golden['token_error'][i]),
-            **CLOSE,
-        )
+        for found, key, atol in (
+            (sample.probs, 'prob', 1e-7),
+            (sample.pred[mask[i]], 'pred', 1e-6),
+            (sample.token_error[mask[i]], 'token_error', 1e-7),
+        ):
+            assert_close(found, torch.from_numpy(golden[key][i]), rtol=1e-5, atol=atol)
         assert not sample.token_error[~mask[i]].any()
 
 
@@ -170,22 +157,21 @@ def test_other_targets(golden, criterion, norm_pix, key):
 
 
 def test_detached_tokens_leave_the_tokenizer_to_the_reconstruction_loss(golden):
-    alone = dict(type='AdaMAELoss', sampling_weight=0.0)
-    _, expected, _ = step(build(golden, alone), golden)
-    _, detached, _ = step(build(golden, detach_tokens=True), golden)
-    _, default, _ = step(build(golden), golden)
-    for name in expected:
+    def gradients(sampling_weight, **sampler):
+        loss = dict(type='AdaMAELoss', sampling_weight=sampling_weight)
+        return step(build(golden, loss, **sampler), golden)[1]
+
+    expected, default = gradients(0.0), gradients(1.0)
+    detached = gradients(1.0, detach_tokens=True)
+    touched = set()
+    for name, gradient in expected.items():
         if not name.startswith('sampler.'):
-            assert torch.equal(detached[name], expected[name]), name
+            scale = gradient.abs().max()
+            assert (detached[name] - gradient).abs().max() < 1e-5 * scale, name
+            if (default[name] - gradient).abs().max() > 1e-3 * scale:
+                touched.add(name.split('.')[1])
+        elif name not in MOVES_ALL_LOGITS_ALIKE:
+            assert detached[name].any(), name
+            assert not gradient.any(), name
     # By default the tokenizer, and nothing else outside the sampler, hears L_S.
-    touched = {
-        name.split('.')[1]
-        for name in expected
-        if not name.startswith('sampler.')
-        and not torch.equal(default[name], expected[name])
-    }
     assert touched == {'patch_embed'}
-    for name, gradient in detached.items():
-        if name.startswith('sampler.') and name not in MOVES_ALL_LOGITS_ALIKE:
-            assert gradient.any(), name
-            assert not expected[name].any(), name

@@ -15,6 +15,7 @@ FLOORS = (
     ('checkpoints', 'datasets'),
     ('models.tokens', 'models.build'),
     ('models.transformer',),
+    ('models.separable',),
     (
         'models.backbones',
         'models.data_preprocessors',

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from torch import nn
 
 from projects.adamae.analysis import memory
-from projects.adamae.models.tokens import normalise_patches, patchify
+from projects.adamae.models.tokens import normalize_patches, patchify
 from projects.adamae.utils import cpu
 from tests.helpers import ROOT, load_tool, tiny_model_cfg
 
@@ -154,7 +154,7 @@ def test_plain_step_has_our_target():
     loss, (_, _, _, target, pred, error) = model(clips, 0 * scale, scale)
     assert loss == error.mean() and pred.shape == (3, 12, 3 * 2 * 8 * 8)
     torch.testing.assert_close(loss, (pred - target).square().mean())
-    expected = normalise_patches(patchify(clips, 8, 2)).flatten(2)[mask]
+    expected = normalize_patches(patchify(clips, 8, 2)).flatten(2)[mask]
     torch.testing.assert_close(target.flatten(0, 1), expected)
 
 

@@ -16,7 +16,7 @@ from projects.adamae.apis.pictures import (
 )
 from projects.adamae.datasets.preparers.motion_videos import MotionSpec, make_dataset
 from projects.adamae.models.losses import AdaMAELoss, SpatiotemporalMAELoss
-from projects.adamae.models.tokens import normalise_patches, patchify
+from projects.adamae.models.tokens import normalize_patches, patchify
 from projects.adamae.visualization.rows import (
     prediction_rows,
     rebuild_clip,
@@ -88,7 +88,7 @@ def toy_prediction(probs=True):
     clip = torch.rand(3, 4, 16, 24, generator=generator)
     sample = ActionDataSample()
     sample.mask = torch.arange(12) % 4 != 0
-    sample.pred = normalise_patches(patchify(clip[None], 8, 2))[0].flatten(1)
+    sample.pred = normalize_patches(patchify(clip[None], 8, 2))[0].flatten(1)
     sample.token_error = torch.arange(12.0) * sample.mask
     if probs:
         sample.probs = torch.arange(12.0) / 66

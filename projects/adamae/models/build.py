@@ -9,14 +9,7 @@ from mmaction.utils import ConfigType
 
 
 def build_part(cfg: ConfigType, **sizes: Any) -> Any:
-    """Build a part with sizes that follow from other parts.
-
-    Args:
-        cfg (dict): the part.
-        **sizes: more arguments of it.
-
-    Returns:
-        nn.Module: the part.
+    """Build a part, a module, with sizes that follow from other parts.
 
     Raises:
         ValueError: if the config has no type, one of the sizes, which could only

@@ -34,13 +34,5 @@ class LinearProbeHead(TimeSformerHead):
         self.norm = nn.BatchNorm1d(in_channels, affine=False, eps=1e-6)
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        """Classify.
-
-        Args:
-            x (Tensor): features, shape (B, D), float.
-            **kwargs: what MMAction2's recognizers pass on; not used.
-
-        Returns:
-            Tensor: scores before softmax, shape (B, classes).
-        """
+        """Turn features (B, D) into scores before softmax (B, classes)."""
         return super().forward(self.norm(x), **kwargs)

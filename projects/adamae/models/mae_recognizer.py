@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from mmaction.models.recognizers.base import BaseRecognizer
 from mmaction.registry import MODELS
@@ -10,13 +13,15 @@ from torch import Tensor
 
 from .backbones.masked_vit import MaskedVisionTransformer
 from .build import build_part
-from .samplers import TokenSample
-from .tokens import count_visible, gather_tokens, patchify, split_ids
+from .tokens import TokenSample, check_mask, gather_tokens, patchify, split_ids
 
 
 @MODELS.register_module()
 class MAERecognizer(BaseRecognizer):
     """Masked video autoencoder with any token sampler (AdaMAE, sec. 3, Algorithm 2).
+
+    The methods take normalized clips, ``inputs``, shape (B, C, T, H, W), float, and
+    where one is to be forced a ``mask``, bool, shape (B, N), True = masked.
 
     Args:
         backbone (dict): the encoder, a ``MaskedVisionTransformer``.
@@ -31,10 +36,13 @@ class MAERecognizer(BaseRecognizer):
         subset (dict, optional): which of the masked tokens are predicted in training,
             a ``TokenSubset``, which is handed the token grid. Defaults to None, all.
 
+    Attributes:
+        compiled_loss (Callable, optional): see :meth:`compile_loss`.
+
     Raises:
         TypeError: if the backbone is another class.
         ValueError: if a part has an option that it does not know, or a size of its own
-            where one is handed to it.
+            where one is handed to it, or the backbone averages its tokens.
     """
 
     def __init__(
@@ -46,7 +54,11 @@ class MAERecognizer(BaseRecognizer):
         loss: ConfigType = dict(type='AdaMAELoss'),
         subset: OptConfigType = None,
     ) -> None:
-        # The decoder wants every token normalised, not the average of all.
+        if backbone.get('use_mean_pooling'):
+            raise ValueError(
+                'backbone.use_mean_pooling: expected False, because the decoder needs '
+                'every token and not their mean, got True; leave it out'
+            )
         super().__init__(
             backbone={**backbone, 'use_mean_pooling': False},
             data_preprocessor=MODELS.build(data_preprocessor),
@@ -67,25 +79,16 @@ class MAERecognizer(BaseRecognizer):
             decoder,
             grid_size=grid,
             in_channels=width,
-            out_channels=self.criterion.out_channels,
+            out_channels=self.criterion.target.out_channels,
         )
+        self.compiled_loss: Callable[..., dict[str, Tensor]] | None = None
 
     def extract_feat(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Encode clips.
-
-        Args:
-            inputs (Tensor): normalised clips, shape (B, C, T, H, W), float.
-            mask (Tensor, optional): bool, shape (B, N), True = masked. Defaults to
-                None, which encodes all tokens.
-
-        Returns:
-            Tensor: shape (B, V, D).
-        """
+        """Encode all tokens of clips, or the visible ones of a mask, (B, V, D)."""
         tokens = self.backbone.embed(inputs)
         visible_ids = None
         if mask is not None:
-            visible = count_visible(mask, (tokens.shape[0], tokens.shape[1]))
-            visible_ids, _ = split_ids(mask, visible)
+            visible_ids, _ = split_ids(mask, check_mask(mask, tokens.shape[:2]))
         return self.backbone.encode(tokens, visible_ids)
 
     def _forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -94,15 +97,7 @@ class MAERecognizer(BaseRecognizer):
     def encode_visible(
         self, inputs: Tensor, mask: Tensor | None = None
     ) -> tuple[TokenSample, Tensor]:
-        """Mask clips and encode what is left.
-
-        Args:
-            inputs (Tensor): normalised clips, shape (B, C, T, H, W), float.
-            mask (Tensor, optional): a forced mask, bool, shape (B, N).
-
-        Returns:
-            tuple[TokenSample, Tensor]: the draw, and latents (B, V, D).
-        """
+        """Mask clips and encode what is left: the draw, and latents (B, V, D)."""
         tokens = self.backbone.embed(inputs)
         sample = self.sampler(tokens, mask)
         return sample, self.backbone.encode(tokens, sample.visible_ids)
@@ -110,25 +105,12 @@ class MAERecognizer(BaseRecognizer):
     def reconstruct(
         self, inputs: Tensor, mask: Tensor | None = None
     ) -> tuple[TokenSample, Tensor]:
-        """Mask clips and predict all that was hidden.
-
-        Args:
-            inputs (Tensor): normalised clips, shape (B, C, T, H, W), float.
-            mask (Tensor, optional): a forced mask, bool, shape (B, N).
-
-        Returns:
-            tuple[TokenSample, Tensor]: the draw, and predictions (B, M, P).
-        """
+        """Mask clips and predict what is hidden: the draw, predictions (B, M, P)."""
         sample, latents = self.encode_visible(inputs, mask)
-        pred = self.decoder(latents, sample.visible_ids, sample.masked_ids)
-        return sample, pred
+        return sample, self.decoder(latents, sample.visible_ids, sample.masked_ids)
 
     def pixels(self, inputs: Tensor, ids: Tensor | None = None) -> Tensor:
-        """Give the true pixels of tokens.
-
-        Args:
-            inputs (Tensor): normalised clips, shape (B, C, T, H, W), float.
-            ids (Tensor, optional): int64, shape (B, K). Defaults to all tokens.
+        """Give the true pixels of tokens, those with ``ids`` (B, K), int64, or all.
 
         Returns:
             Tensor: pixels in [0, 1], shape (B, K, P // C, C), float32.
@@ -136,7 +118,7 @@ class MAERecognizer(BaseRecognizer):
         patches = patchify(inputs, self.backbone.patch_size, self.backbone.tubelet_size)
         if ids is not None:
             patches = gather_tokens(patches, ids)
-        return self.data_preprocessor.denormalise(patches)
+        return self.data_preprocessor.denormalize(patches)
 
     def loss(
         self,
@@ -144,30 +126,23 @@ class MAERecognizer(BaseRecognizer):
         data_samples: OptSampleList = None,
         mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Compute the losses of a batch.
+        """Compute the losses of a batch, see ``AdaMAELoss.forward``; uses no labels."""
+        return (self.compiled_loss or self._loss)(inputs, mask)
 
-        Args:
-            inputs (Tensor): normalised clips, shape (B, C, T, H, W), float.
-            data_samples (list[ActionDataSample], optional): not used, no labels.
-            mask (Tensor, optional): a forced mask, bool, shape (B, N), True = masked.
-
-        Returns:
-            dict[str, Tensor]: scalars, see ``AdaMAELoss.forward``.
-        """
+    def _loss(self, inputs: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
         sample, latents = self.encode_visible(inputs, mask)
         ids, weights = sample.masked_ids, None
         if self.subset is not None:
             ids, weights = self.subset(sample.masked_ids, sample.log_probs)
         pred = self.decoder(latents, sample.visible_ids, ids)
-        return self.criterion(
-            pred,
-            self.pixels(inputs, ids),
-            ids,
-            sample.log_probs,
-            keys=sample.keys,
-            masked_ids=sample.masked_ids,
-            weights=weights,
-        )
+        return self.criterion(pred, self.pixels(inputs, ids), sample, ids, weights)
+
+    def compile_loss(self, **options: Any) -> None:
+        """Let :meth:`loss` run by ``torch.compile(**options)`` from now on.
+
+        Data samples, which differ from batch to batch, stay outside of the graph.
+        """
+        self.compiled_loss = torch.compile(self._loss, **options)
 
     def predict(
         self,
@@ -177,26 +152,18 @@ class MAERecognizer(BaseRecognizer):
     ) -> SampleList:
         """Reconstruct a batch, for pictures and metrics.
 
-        Args:
-            inputs (Tensor): normalised clips, shape (B, C, T, H, W), float.
-            data_samples (list[ActionDataSample]): one a clip.
-            mask (Tensor, optional): a forced mask, bool, shape (B, N), True = masked.
-
         Returns:
             list[ActionDataSample]: the samples, each with ``mask`` (N,) bool, ``pred``
             (N, P) float32 in the space of the target, ``token_error`` (N,) float32
-            and, for a learnt sampler, ``probs`` (N,) float32. All in token order;
+            and, for a learned sampler, ``probs`` (N,) float32. All in token order;
             visible tokens hold their target and the error 0.
         """
         sample, pred = self.reconstruct(inputs, mask)
-        patches = self.pixels(inputs)
-        ids = sample.masked_ids
-        masked_error = self.criterion.token_error(
-            pred, gather_tokens(patches, ids), ids
-        )
+        ids, patches = sample.masked_ids, self.pixels(inputs)
+        errors = self.criterion.token_error(pred, gather_tokens(patches, ids), ids)
         full = self.criterion.target(patches)
         full = full.scatter(1, ids.unsqueeze(-1).expand_as(pred), pred.float())
-        error = torch.zeros_like(full[..., 0]).scatter(1, ids, masked_error)
+        error = torch.zeros_like(full[..., 0]).scatter(1, ids, errors)
         for i, data_sample in enumerate(data_samples):
             data_sample.mask = sample.mask[i]
             data_sample.pred = full[i]

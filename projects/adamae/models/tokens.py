@@ -6,45 +6,36 @@ a token in the order frame, row, column, channel.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import floor
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-def num_visible(
-    num_tokens: int,
-    mask_ratio: float,
-    unit: str = 'tokens',
-    rounding: Callable[[float], int] = floor,
-) -> int:
-    """Count the tokens that a mask ratio leaves visible: ``int(N * (1 - ratio))``.
+class TokenSample(NamedTuple):
+    """The outcome of a draw.
 
-    Args:
-        num_tokens (int): N, tokens in a clip.
-        mask_ratio (float): share of masked tokens, in (0, 1).
-        unit (str): what is counted, for the error. Defaults to ``'tokens'``.
-        rounding (Callable): makes a whole number of it. Defaults to ``floor``.
-
-    Returns:
-        int: V, in [1, N - 1]. The product is rounded to 6 decimals first, so that
-        a ratio of 0.9 leaves 1 of 10 tokens and not ``int(0.99999...) == 0``.
-
-    Raises:
-        ValueError: if the ratio is outside (0, 1), or leaves no token visible, or
-            none masked.
+    Attributes:
+        mask (Tensor): bool, shape (B, N), True = masked.
+        visible_ids (Tensor): int64, shape (B, V), ascending.
+        masked_ids (Tensor): int64, shape (B, M), ascending.
+        log_probs (Tensor, optional): float32, shape (B, N), log of the categorical
+            distribution the tokens were drawn from; None if nothing is learned.
+        perturbed_log_probs (Tensor, optional): float32, shape (B, N), what decided the
+            draw: visible tokens have the largest, and the largest of all was drawn
+            first. None if the mask was forced.
     """
-    if not 0 < mask_ratio < 1:
-        raise ValueError(f'mask_ratio: expected a number in (0, 1), got {mask_ratio}')
-    visible = rounding(round(num_tokens * (1 - mask_ratio), 6))
-    if not 1 <= visible < num_tokens:
-        raise ValueError(
-            f'mask_ratio={mask_ratio} leaves {visible} of {num_tokens} {unit} visible: '
-            f'expected 1 to {num_tokens - 1}; change the ratio, or the clip and patch '
-            'sizes'
-        )
-    return visible
+
+    mask: Tensor
+    visible_ids: Tensor
+    masked_ids: Tensor
+    log_probs: Tensor | None = None
+    perturbed_log_probs: Tensor | None = None
+
+
+def floor_product(total: int, ratio: float) -> int:
+    """Compute ``int(total * ratio)``, but 1 and not 0 where that is 0.99999..."""
+    return int(round(total * ratio, 6))
 
 
 def patchify(clips: Tensor, patch_size: int, tubelet_size: int) -> Tensor:
@@ -100,26 +91,11 @@ def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
         Tensor: shape (B, K, ...).
     """
     ids = ids.reshape(*ids.shape, *[1] * (x.ndim - 2))
-    return x.expand(ids.shape[0], *x.shape[1:]).gather(
-        1, ids.expand(-1, -1, *x.shape[2:])
-    )
+    return torch.take_along_dim(x, ids, dim=1)
 
 
-def separable_positions(spatial: Tensor, temporal: Tensor) -> Tensor:
-    """Add a position table over space and one over time (arXiv:2205.09113, sec. 3).
-
-    Args:
-        spatial (Tensor): shape (1, rows * columns, D), float.
-        temporal (Tensor): shape (1, steps, D), float.
-
-    Returns:
-        Tensor: shape (1, steps * rows * columns, D), in token order.
-    """
-    return (temporal.unsqueeze(2) + spatial.unsqueeze(1)).flatten(1, 2)
-
-
-def count_visible(mask: Tensor, shape: tuple[int, int]) -> int:
-    """Check a forced mask. This waits for the device, a drawn mask never does.
+def check_mask(mask: Tensor, shape: tuple[int, ...]) -> int:
+    """Check a forced mask. This waits for the device; a drawn mask never does.
 
     Args:
         mask (Tensor): bool, shape (B, N), True = masked.
@@ -132,9 +108,9 @@ def count_visible(mask: Tensor, shape: tuple[int, int]) -> int:
         ValueError: if it has another shape or dtype, rows that differ in their number
             of masked tokens, or no visible or no masked token.
     """
-    if tuple(mask.shape) != shape or mask.dtype != torch.bool:
+    if mask.shape != shape or mask.dtype != torch.bool:
         raise ValueError(
-            f'mask: expected bool of shape {shape}, got {mask.dtype} of shape '
+            f'mask: expected bool of shape {tuple(shape)}, got {mask.dtype} of shape '
             f'{tuple(mask.shape)}'
         )
     counts = (~mask).sum(dim=1).unique().tolist()
@@ -146,24 +122,22 @@ def count_visible(mask: Tensor, shape: tuple[int, int]) -> int:
     return counts[0]
 
 
-def split_ids(mask: Tensor, visible: int) -> tuple[Tensor, Tensor]:
+def split_ids(mask: Tensor, num_visible: int) -> tuple[Tensor, Tensor]:
     """List the visible and the masked tokens of a mask.
 
     Args:
         mask (Tensor): bool, shape (B, N), True = masked.
-        visible (int): V, number of visible tokens in every row. It is an argument,
-            and not counted, so that no device has to be waited for.
+        num_visible (int): V in every row; to count it is to wait for the device.
 
     Returns:
-        tuple[Tensor, Tensor]: visible ids (B, V) and masked ids (B, M), int64,
-        ascending.
+        tuple[Tensor, Tensor]: ids (B, V) and (B, M), int64, ascending.
     """
     order = mask.to(torch.uint8).argsort(dim=1, stable=True)
-    return order[:, :visible], order[:, visible:]
+    return order[:, :num_visible], order[:, num_visible:]
 
 
-def normalise_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
-    """Standardise every token's pixels, channel by channel (AdaMAE, sec. 3.2).
+def normalize_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
+    """Standardize every token's pixels, channel by channel (AdaMAE, sec. 3.2).
 
     Args:
         patches (Tensor): pixels in [0, 1], shape (B, N, P // C, C), float.
@@ -184,13 +158,14 @@ def normalise_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
     return (patches - mean) / (var.sqrt() + eps)
 
 
-def denormalise_patches(values: Tensor, patches: Tensor, eps: float = 1e-6) -> Tensor:
-    """Put mean and deviation of pixels back: undo :func:`normalise_patches`.
+def denormalize_patches(values: Tensor, patches: Tensor, eps: float = 1e-6) -> Tensor:
+    """Undo :func:`normalize_patches`.
 
     Args:
-        values (Tensor): normalised, shape (B, N, P // C, C), float.
-        patches (Tensor): pixels with the mean and deviation wanted, same shape.
-        eps (float): as in :func:`normalise_patches`. Defaults to 1e-6.
+        values (Tensor): normalized, shape (B, N, P // C, C), float.
+        patches (Tensor): pixels whose mean and standard deviation are put back, same
+            shape.
+        eps (float): as in :func:`normalize_patches`. Defaults to 1e-6.
 
     Returns:
         Tensor: same shape.

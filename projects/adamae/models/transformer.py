@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmaction.models.backbones.vit_mae import Attention, Block
-from mmengine.model import ModuleList
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -24,21 +22,24 @@ class FusedAttention(Attention):
     """Multi-head self-attention that holds no large N x N matrix.
 
     Parameters, state-dict keys and result (up to rounding) are those of MMAction2's
-    ``Attention``; the product goes through ``scaled_dot_product_attention``, short
-    sequences excepted where :mod:`projects.adamae.utils.cpu` has put oneDNN to use.
+    ``Attention``; the product goes through ``scaled_dot_product_attention``.
+
+    Attributes:
+        min_fused_tokens (int): shorter sequences are attended to as in MMAction2, see
+            :func:`set_attention_kernel`. At first it follows
+            :mod:`projects.adamae.utils.cpu`.
     """
 
+    min_fused_tokens: int
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        set_attention_kernel(self, onednn=cpu.uses_onednn())
+
     def forward(self, x: Tensor) -> Tensor:
-        """Attend.
-
-        Args:
-            x (Tensor): shape (B, N, D), float.
-
-        Returns:
-            Tensor: shape (B, N, D).
-        """
+        """Attend; input and output (B, N, D), float."""
         b, n, d = x.shape
-        if n <= _SHORT and cpu.uses_onednn():
+        if n < self.min_fused_tokens:
             return super().forward(x)
         bias = None
         if hasattr(self, 'q_bias'):
@@ -57,19 +58,36 @@ class FusedAttention(Attention):
         return self.proj_drop(self.proj(x.transpose(1, 2).reshape(b, n, d)))
 
 
+def set_attention_kernel(model: nn.Module, onednn: bool) -> None:
+    """Choose the faster kernel for every :class:`FusedAttention` of a model.
+
+    Args:
+        model (nn.Module): changed in place.
+        onednn (bool): whether oneDNN multiplies: short sequences are not fused then.
+    """
+    for module in model.modules():
+        if isinstance(module, FusedAttention):
+            module.min_fused_tokens = _SHORT + 1 if onednn else 0
+
+
 class TransformerBlock(Block):
     """MMAction2's ViT block, same arguments and keys, with :class:`FusedAttention`.
 
-    Attributes:
+    Args:
+        embed_dims (int): D, width of the tokens.
+        num_heads (int): attention heads.
         with_cp (bool): recompute activations in the backward pass (activation
-            checkpointing). It is here, and not in what runs the blocks, so that
-            whatever runs them has it. False at first.
+            checkpointing): less memory, about a third more arithmetic. Defaults to
+            False.
+        **kwargs: as in MMAction2's ``Block``.
 
     Raises:
         ValueError: if ``num_heads`` does not divide ``embed_dims``.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, **kwargs: Any) -> None:
+    def __init__(
+        self, embed_dims: int, num_heads: int, with_cp: bool = False, **kwargs: Any
+    ) -> None:
         if embed_dims % num_heads:
             raise ValueError(
                 f'num_heads={num_heads} does not divide embed_dims={embed_dims}: '
@@ -85,7 +103,17 @@ class TransformerBlock(Block):
             attn_drop_rate=stock.attn_drop.p,
             drop_rate=stock.proj_drop.p,
         )
-        self.with_cp = False
+        self.with_cp = with_cp
+
+    @property
+    def can_fuse_head(self) -> bool:
+        """Whether :meth:`forward` takes a head.
+
+        Layer scale, stochastic depth and dropout would stand between the two layers.
+        """
+        last = self.drop_path, self.mlp.layers[-1]  # DropPath, Dropout or Identity
+        rates = [getattr(x, 'p', getattr(x, 'drop_prob', 0)) for x in last]
+        return not hasattr(self, 'gamma_1') and not any(rates)
 
     def forward(self, x: Tensor, head: nn.Linear | None = None) -> Tensor:
         """Run the block.
@@ -93,76 +121,34 @@ class TransformerBlock(Block):
         Args:
             x (Tensor): shape (B, N, D), float.
             head (nn.Linear, optional): a layer from D to K that is to follow, with K
-                much smaller than D; for blocks without dropout, stochastic depth and
-                layer scale. Defaults to None.
+                much smaller than D. Defaults to None.
 
         Returns:
             Tensor: shape (B, N, D), or what the head makes of it, (B, N, K).
+
+        Raises:
+            ValueError: if there is a head, and :attr:`can_fuse_head` is False.
         """
-        run = super().forward if head is None else partial(self._joined, head)
+        run = (
+            super().forward if head is None else partial(self._forward_with_head, head)
+        )
         if self.with_cp and self.training:
             return checkpoint(run, x, use_reentrant=False)
         return run(x)
 
-    def _joined(self, head: nn.Linear, x: Tensor) -> Tensor:
+    def _forward_with_head(self, head: nn.Linear, x: Tensor) -> Tensor:
         """Compute ``head(block(x))`` without the block's output.
 
         The MLP ends in a linear layer, and the head is one: their product has K
         outputs, where the layer has D.
         """
+        if not self.can_fuse_head:
+            raise ValueError(
+                'head: expected a block without layer scale, stochastic depth and '
+                'dropout; apply the head to the output of this block instead'
+            )
         x = x + self.attn(self.norm1(x))
         first, second = self.mlp.layers[:2]
         weight = head.weight @ second.weight
         bias = head(second.bias)
         return F.linear(x, head.weight) + F.linear(first(self.norm2(x)), weight, bias)
-
-
-class BlockStack(ModuleList):
-    """Transformer blocks applied one after the other.
-
-    Args:
-        blocks (Sequence[TransformerBlock]): blocks of the same width.
-        with_cp (bool): recompute activations in the backward pass (activation
-            checkpointing): less memory, about a third more arithmetic.
-    """
-
-    def __init__(
-        self, blocks: Sequence[TransformerBlock], with_cp: bool = False
-    ) -> None:
-        super().__init__(blocks)
-        for block in self:
-            block.with_cp = with_cp
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply all blocks.
-
-        Args:
-            x (Tensor): shape (B, N, D), float.
-
-        Returns:
-            Tensor: shape (B, N, D).
-        """
-        for block in self:
-            x = block(x)
-        return x
-
-
-def init_xavier(module: nn.Module) -> None:
-    """Draw all linear layers of a transformer as Xavier uniform, biases 0.
-
-    Queries, keys and values are drawn as three layers (arXiv:2205.09113 has them so),
-    which makes them larger than one layer with three times the outputs.
-
-    Args:
-        module (nn.Module): holds any number of :class:`FusedAttention` and linear
-            layers; changed in place.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    for layer in module.modules():
-        if isinstance(layer, FusedAttention):
-            for part in layer.qkv.weight.data.chunk(3):
-                nn.init.xavier_uniform_(part)

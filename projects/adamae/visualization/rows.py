@@ -51,9 +51,9 @@ def rebuild_clip(
     Returns:
         Tensor: pixels in [0, 1], shape (C, T, H, W). Visible tokens are untouched.
     """
-    tubelet_size, patch_size = criterion.token_shape[:2]
+    tubelet_size, patch_size = criterion.target.token_shape[:2]
     patches = patchify(clip[None], patch_size, tubelet_size)
-    filled = criterion.to_pixels(pred[None], patches).clamp(0, 1)
+    filled = criterion.target.to_pixels(pred[None], patches).clamp(0, 1)
     filled = torch.where(mask[None, :, None, None], filled, patches)
     _, t, h, w = clip.shape
     grid = (t // tubelet_size, h // patch_size, w // patch_size)
@@ -84,7 +84,7 @@ def prediction_rows(
     """Turn a prediction into rows of images, one image a time step of tokens.
 
     It shows the first frame of the step, or the one that a model predicts which does
-    not predict them all (``criterion.frames``).
+    not predict them all (``criterion.target.frames``).
 
     Args:
         clip (Tensor): pixels in [0, 1], shape (C, T, H, W), float.
@@ -100,10 +100,10 @@ def prediction_rows(
     size = (clip.shape[-2], clip.shape[-1])
 
     def painted(values: Tensor) -> np.ndarray:
-        return token_images(values, size, criterion.token_shape[1]).numpy()
+        return token_images(values, size, criterion.target.token_shape[1]).numpy()
 
     hidden = painted(mask)[..., None]
-    frames = list(criterion.frames)
+    frames = list(criterion.target.frames)
     video = clip[:, frames].permute(1, 2, 3, 0).numpy()
     whole = rebuild_clip(clip, mask, sample.pred, criterion)
     rebuilt = whole[:, frames].permute(1, 2, 3, 0).numpy()
@@ -115,7 +115,9 @@ def prediction_rows(
         'video': Row(_uint8(video)),
         'masked input': Row(_uint8(np.where(hidden, GREY, video))),
         # Even a model that knows nothing looks good with the true means put back.
-        'prediction': Row(_uint8(rebuilt), '(true mean, std)' * criterion.norm_pix),
+        'prediction': Row(
+            _uint8(rebuilt), '(true mean, std)' * criterion.target.norm_pix
+        ),
         'error': Row(
             _uint8(np.where(hidden, error_images, GREY)),
             '(grey: visible)',

@@ -109,5 +109,5 @@ def draw_prediction(
     )
     outline = None
     if 'object_mask' in sample:
-        outline = np.asarray(sample.object_mask)[list(criterion.frames)]
-    return assemble(rows, title.strip(), criterion.frames, outline)
+        outline = np.asarray(sample.object_mask)[list(criterion.target.frames)]
+    return assemble(rows, title.strip(), criterion.target.frames, outline)

@@ -19,16 +19,14 @@ def _fresh_dynamo():
     torch._dynamo.reset()
 
 
-def samplers():
-    yield dict(type='AdaptiveSamplerHead', mask_ratio=0.75, num_heads=2)
-    yield dict(type='AdaptiveSamplerHead', mask_ratio=0.75, num_heads=2, with_cp=True)
-    yield dict(type='RandomSamplerHead', mask_ratio=0.75)
-
-
-@pytest.mark.parametrize('sampler', samplers(), ids=lambda s: s['type'])
-def test_pretraining_is_one_graph_compiled_once(sampler):
+@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('kind', ['Adaptive', 'Random'])
+def test_pretraining_is_one_graph_compiled_once(kind, with_cp):
     """Steps differ in clips, draws and dropout; gradients come and go."""
-    parts = dict(depth=1, with_cp='with_cp' in sampler)
+    parts = dict(depth=1, with_cp=with_cp)
+    sampler = dict(type=f'{kind}SamplerHead', mask_ratio=0.75)
+    if kind == 'Adaptive':
+        sampler.update(num_heads=2, with_cp=with_cp)
     model = MODELS.build(tiny_model_cfg(sampler, backbone=parts, decoder=parts)).train()
     counter = CompileCounterWithBackend('eager')
     compile_model(model, backend=counter, fullgraph=True)
@@ -108,4 +106,4 @@ def test_switch(options, compiled):
     hook.before_run(Runner)
     assert Runner.cfg.compile is False
     hook.before_train(Runner)
-    assert ('loss' in vars(Runner.model)) == compiled
+    assert (Runner.model.compiled_loss is not None) == compiled

@@ -27,29 +27,32 @@ def test_clips_of_a_video_become_samples_of_the_batch():
     assert_close(data['inputs'][5], expected)
 
 
-def test_denormalise_gives_the_pixels_back():
+def test_denormalize_gives_the_pixels_back():
     preprocessor = AdaMAEDataPreprocessor(MEAN, STD)
     video = torch.randint(0, 256, (1, 3, 4, 8, 8), dtype=torch.uint8)
     data = preprocessor(dict(inputs=[video], data_samples=[ActionDataSample()]))
-    pixels = preprocessor.denormalise(patchify(data['inputs'], 4, 2))
+    pixels = preprocessor.denormalize(patchify(data['inputs'], 4, 2))
     assert_close(pixels, patchify(video, 4, 2) / 255)
 
 
-def test_bad_use():
-    with pytest.raises(ValueError, match='expected mean and std'):
-        AdaMAEDataPreprocessor()
-    with pytest.raises(ValueError, match="expected format_shape='NCTHW', got 'NCHW'"):
-        AdaMAEDataPreprocessor(MEAN, STD, format_shape='NCHW')
-    with pytest.raises(ValueError, match="input_format='NCTHW'"):
-        AdaMAEDataPreprocessor(MEAN, STD)(
-            dict(inputs=[torch.zeros(3, 4, 8, 8)], data_samples=[ActionDataSample()])
-        )
+@pytest.mark.parametrize(
+    'args, options, message',
+    [
+        ((), {}, 'expected mean and std'),
+        ((MEAN, STD), dict(format_shape='NCHW'), "format_shape='NCTHW', got 'NCHW'"),
+        ((MEAN, STD), {}, "input_format='NCTHW'"),
+    ],
+)
+def test_bad_use(args, options, message):
+    data = dict(inputs=[torch.zeros(3, 4, 8, 8)], data_samples=[ActionDataSample()])
+    with pytest.raises(ValueError, match=message):
+        AdaMAEDataPreprocessor(*args, **options)(data)
 
 
 @pytest.mark.parametrize(
     'other', [(2, 3, 4, 8, 8), (1, 3, 8, 8, 8), (1, 3, 4, 8, 9), (3, 4, 8, 8)]
 )
-def test_videos_of_different_shapes_are_refused(other):
+def test_videos_of_different_shapes_are_rejected(other):
     """Padding would be something to rebuild."""
     videos = [
         torch.zeros(shape, dtype=torch.uint8) for shape in ((1, 3, 4, 8, 8), other)

@@ -9,7 +9,7 @@ from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import nn
 
 from ...models.mae_recognizer import MAERecognizer
 
@@ -42,16 +42,10 @@ class CompileHook(Hook):
 
 
 def compile_options(switch: bool | dict[str, Any] | None) -> dict[str, Any] | None:
-    """Read the switch.
-
-    Args:
-        switch (bool | dict, optional): ``compile`` of a config.
-
-    Returns:
-        dict | None: arguments of ``torch.compile``; None for off.
+    """Turn ``compile`` of a config into arguments of ``torch.compile``, None for off.
 
     Raises:
-        ValueError: if it is something else.
+        ValueError: if it is neither a bool nor a dict.
     """
     if switch is None or isinstance(switch, bool):
         return {} if switch else None
@@ -81,21 +75,13 @@ def compile_model(model: nn.Module, **options: Any) -> None:
         **options: of ``torch.compile``.
     """
     if isinstance(model, MAERecognizer):
-        compiled_loss = torch.compile(model.loss, **options)
+        model.compile_loss(**options)
+        return
+    backbone: Any = model.backbone
+    eager, compiled = backbone.forward, torch.compile(backbone.forward, **options)
 
-        def loss(
-            inputs: Tensor, data_samples: Any = None, mask: Tensor | None = None
-        ) -> dict[str, Tensor]:
-            # Data samples differ from batch to batch, and the loss has no use for them.
-            return compiled_loss(inputs, mask=mask)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        # Evaluation has other batch sizes: each would be compiled again.
+        return (compiled if backbone.training else eager)(*args, **kwargs)
 
-        model.__dict__['loss'] = loss
-    else:
-        backbone: Any = model.backbone
-        eager, compiled = backbone.forward, torch.compile(backbone.forward, **options)
-
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            # Evaluation has other batch sizes: each would be compiled again.
-            return (compiled if backbone.training else eager)(*args, **kwargs)
-
-        backbone.__dict__['forward'] = forward
+    backbone.forward = forward

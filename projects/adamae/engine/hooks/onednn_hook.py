@@ -4,6 +4,7 @@ from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ...models.transformer import set_attention_kernel
 from ...utils import cpu
 
 
@@ -26,7 +27,9 @@ class OneDNNHook(Hook):
         cpu.stop_onednn()  # of a run that an error ended
         if self.enabled and cpu.use_onednn():
             runner.logger.info('Matrix products on this CPU: oneDNN instead of MKL')
+        set_attention_kernel(runner.model, onednn=cpu.uses_onednn())
 
     def after_run(self, runner: Runner) -> None:
-        """Leave the process as it was."""
+        """Leave the process and the model as they were."""
         cpu.stop_onednn()
+        set_attention_kernel(runner.model, onednn=False)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from mmaction.registry import MODELS
 
-from .frozen_vit import Frozen
+from .frozen_vit import FrozenMixin
 from .separable_vit import SeparableVisionTransformer
 
 
 @MODELS.register_module()
-class FrozenSeparableVisionTransformer(Frozen, SeparableVisionTransformer):
+class FrozenSeparableVisionTransformer(FrozenMixin, SeparableVisionTransformer):
     """A pre-trained ``SeparableVisionTransformer`` for linear probes.
 
-    The class token is left out of the mean, see :class:`Frozen`.
-
-    Args:
-        **kwargs: as in :class:`SeparableVisionTransformer`.
+    See :class:`FrozenMixin`; the class token does not take part in the mean.
     """

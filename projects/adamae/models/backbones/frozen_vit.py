@@ -11,42 +11,34 @@ from torch import Tensor
 from .masked_vit import MaskedVisionTransformer
 
 
-class Frozen(MaskedVisionTransformer):
+class FrozenMixin(MaskedVisionTransformer):
     """What makes an encoder one that is not trained any further, for linear probes.
 
-    It gives the mean over its normalised tokens, which is the vector of
+    It gives the mean over its normalized tokens, which is the vector of
     ``features.encode``, and stays in evaluation mode. State-dict keys are those of
     pre-training, the final norm included.
 
     Args:
-        **kwargs: as in the encoder.
+        **kwargs: as in the encoder; ``use_mean_pooling`` defaults to False.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, 'use_mean_pooling': False})
+        super().__init__(**{'use_mean_pooling': False, **kwargs})
         self.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> Frozen:
-        """Stay in evaluation mode: no dropout of units or paths."""
+    def train(self, mode: bool = True) -> FrozenMixin:
+        """Stay in evaluation mode: no dropout and no stochastic depth."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Encode clips.
-
-        Args:
-            x (Tensor): normalised clips, shape (B, C, T, H, W), float.
-
-        Returns:
-            Tensor: shape (B, D).
-        """
+        """Encode normalized clips (B, C, T, H, W): features (B, D)."""
         return self.pool(self.encode(self.embed(x)))
 
 
 @MODELS.register_module()
-class FrozenVisionTransformer(Frozen):
-    """A pre-trained ``MaskedVisionTransformer`` for linear probes, see :class:`Frozen`.
+class FrozenVisionTransformer(FrozenMixin):
+    """A pre-trained ``MaskedVisionTransformer`` for linear probes.
 
-    Args:
-        **kwargs: as in :class:`MaskedVisionTransformer`.
+    See :class:`FrozenMixin`.
     """

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.registry import MODELS
+from mmengine.model import Sequential
 from torch import Tensor
 
 from ...checkpoints import load_pretrained
 from ..tokens import gather_tokens
-from ..transformer import BlockStack, TransformerBlock
+from ..transformer import TransformerBlock
 
 
 @MODELS.register_module()
@@ -25,7 +26,7 @@ class MaskedVisionTransformer(VisionTransformer):
     Args:
         img_size (int): height and width of a clip in pixels. Defaults to 224.
         patch_size (int): pixels along each side of a token. Defaults to 16.
-        in_channels (int): colour channels of a clip. Defaults to 3.
+        in_channels (int): color channels of a clip. Defaults to 3.
         embed_dims (int): D, width of the tokens. Defaults to 768.
         depth (int): number of transformer blocks. Defaults to 12.
         num_heads (int): attention heads. Defaults to 12.
@@ -66,7 +67,7 @@ class MaskedVisionTransformer(VisionTransformer):
                     f'{name}={size} is not divisible by {part_name}={part}: a clip '
                     'must be a whole number of tokens'
                 )
-        # The blocks are the one thing we build ourselves, hence a depth of 0 here.
+        # The blocks are the one thing built here, hence a depth of 0.
         super().__init__(
             img_size=img_size,
             patch_size=patch_size,
@@ -84,37 +85,27 @@ class MaskedVisionTransformer(VisionTransformer):
         self.token_shape = (tubelet_size, patch_size, patch_size, in_channels)
         self.token_grid = (num_frames // tubelet_size, *self.grid_size)
         self.num_tokens = self.pos_embed.shape[1]
-        block_args = {
-            name: kwargs[name]
-            for name in (
-                'mlp_ratio',
-                'qkv_bias',
-                'qk_scale',
-                'drop_rate',
-                'attn_drop_rate',
-                'norm_cfg',
-                'init_values',
-            )
-            if name in kwargs
-        }
+        # Blocks take no notice of the arguments that are not theirs.
+        block_cfg = {k: v for k, v in kwargs.items() if k != 'init_cfg'}
         rates = torch.linspace(0, drop_path_rate, depth).tolist()
-        self.blocks = BlockStack(
-            [
+        self.blocks = Sequential(
+            *[
                 TransformerBlock(
-                    embed_dims, num_heads, drop_path_rate=rate, **block_args
+                    embed_dims,
+                    num_heads,
+                    with_cp=with_cp,
+                    drop_path_rate=rate,
+                    **block_cfg,
                 )
                 for rate in rates
-            ],
-            with_cp=with_cp,
+            ]
         )
 
     def init_weights(self) -> None:
-        """Initialise; a ``Pretrained`` checkpoint must fit to the last weight.
+        """Initialize; a ``Pretrained`` checkpoint must fit to the last weight.
 
-        MMEngine's own initialiser leaves what does not fit at random.
-
-        Raises:
-            CheckpointMismatch: if it does not, see ``load_pretrained``.
+        MMEngine's own initializer leaves what does not fit at random; this raises a
+        ``CheckpointMismatch``.
         """
         init_cfg: Any = self.init_cfg
         cfgs = init_cfg if isinstance(init_cfg, list) else [init_cfg]
@@ -129,7 +120,7 @@ class MaskedVisionTransformer(VisionTransformer):
         """Encode clips for a classifier, as MMAction2's ``VisionTransformer``.
 
         Args:
-            x (Tensor): normalised clips, shape (B, C, T, H, W), float.
+            x (Tensor): normalized clips, shape (B, C, T, H, W), float.
 
         Returns:
             Tensor: shape (B, D), or what ``return_feat_map`` asks for.
@@ -151,16 +142,9 @@ class MaskedVisionTransformer(VisionTransformer):
             )
 
     def embed(self, x: Tensor) -> Tensor:
-        """Cut a clip into tokens (AdaMAE, sec. 3.1), without positions.
+        """Cut clips into tokens (AdaMAE, sec. 3.1), (B, N, D), without positions.
 
-        Args:
-            x (Tensor): normalised clips, shape (B, C, T, H, W), float.
-
-        Returns:
-            Tensor: shape (B, N, D).
-
-        Raises:
-            ValueError: if the clips are not of the size the model was built for.
+        Input and error are those of :meth:`forward`.
         """
         self._check_clips(x)
         return self.patch_embed(x)[0]
@@ -173,7 +157,7 @@ class MaskedVisionTransformer(VisionTransformer):
             visible_ids (Tensor, optional): int64, shape (B, V). Defaults to all.
 
         Returns:
-            Tensor: shape (B, V, D), normalised where the model normalises tokens
+            Tensor: shape (B, V, D), normalized where the model normalizes tokens
             (``use_mean_pooling=False``).
         """
         x = tokens + self.pos_embed
@@ -182,13 +166,10 @@ class MaskedVisionTransformer(VisionTransformer):
         return self.norm(self.blocks(self.pos_drop(x)))
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Make one vector of the tokens of a clip, as a classifier gets it.
-
-        Args:
-            tokens (Tensor): all of them, from :meth:`encode`, shape (B, N, D), float.
+        """Average all tokens (B, N, D), from :meth:`encode`, for a classifier.
 
         Returns:
-            Tensor: their mean, shape (B, D), normalised where the tokens are not.
+            Tensor: shape (B, D), normalized where the tokens are not.
         """
         x = tokens.mean(1)
         return x if self.fc_norm is None else self.fc_norm(x)

@@ -1,6 +1,6 @@
 """Data preprocessors."""
 
-from .adamae import AdaMAEDataPreprocessor
-from .batched import BatchedDataPreprocessor
+from .adamae_data_preprocessor import AdaMAEDataPreprocessor
+from .batched_data_preprocessor import BatchedDataPreprocessor
 
 __all__ = ['AdaMAEDataPreprocessor', 'BatchedDataPreprocessor']

@@ -9,11 +9,11 @@ from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 from mmcv.cnn import build_norm_layer
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from ..tokens import gather_tokens
-from ..transformer import BlockStack, TransformerBlock
+from ..transformer import TransformerBlock
 
 
 @MODELS.register_module()
@@ -21,7 +21,7 @@ class MAEDecoder(BaseModule):
     """Predict the pixels of the masked tokens from the visible ones (AdaMAE, sec. 3.2).
 
     The visible latents come first and the mask tokens after them: attention does not
-    care for the order, so nothing is put back in place.
+    depend on the order, so nothing is put back in place.
 
     Args:
         in_channels (int): D, width of the latents. Defaults to 768.
@@ -32,9 +32,9 @@ class MAEDecoder(BaseModule):
         depth (int): number of transformer blocks. Defaults to 4.
         num_heads (int): attention heads. Defaults to 6.
         mlp_ratio (float): hidden width of a block's MLP over its width. Defaults to 4.
-        norm_cfg (dict): normalisation layer. Defaults to LayerNorm with eps 1e-6.
+        norm_cfg (dict): normalization layer. Defaults to LayerNorm with eps 1e-6.
         with_cp (bool): activation checkpointing in the blocks. Defaults to False.
-        init_cfg (dict): initialisation. Defaults to Xavier uniform.
+        init_cfg (dict): initialization. Defaults to Xavier uniform.
 
     Raises:
         ValueError: if ``num_heads`` does not divide ``embed_dims``.
@@ -63,14 +63,17 @@ class MAEDecoder(BaseModule):
             get_sinusoid_encoding(prod(grid_size), embed_dims),
             persistent=False,
         )
-        self.blocks = BlockStack(
-            [
+        self.blocks = Sequential(
+            *[
                 TransformerBlock(
-                    embed_dims, num_heads, mlp_ratio=mlp_ratio, norm_cfg=norm_cfg
+                    embed_dims,
+                    num_heads,
+                    with_cp=with_cp,
+                    mlp_ratio=mlp_ratio,
+                    norm_cfg=norm_cfg,
                 )
                 for _ in range(depth)
-            ],
-            with_cp=with_cp,
+            ]
         )
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
         self.head = nn.Linear(embed_dims, out_channels)
@@ -83,8 +86,8 @@ class MAEDecoder(BaseModule):
 
         Args:
             latents (Tensor): encoded visible tokens, shape (B, V, D), float.
-            visible_ids (Tensor): their places, int64, shape (B, V).
-            masked_ids (Tensor): the places to predict, int64, shape (B, M).
+            visible_ids (Tensor): their positions, int64, shape (B, V).
+            masked_ids (Tensor): the positions to predict, int64, shape (B, M).
 
         Returns:
             Tensor: shape (B, M, P), in the order of ``masked_ids``.
@@ -96,21 +99,9 @@ class MAEDecoder(BaseModule):
         return self.head(self.norm(x[:, -masked_ids.shape[1] :]))
 
     def positions(self) -> Tensor:
-        """Give the position table.
-
-        Returns:
-            Tensor: shape (1, N, D_dec), float.
-        """
+        """Give the position table, shape (1, N, D_dec), float."""
         return self.pos_embed
 
     def arrange(self, visible: Tensor, masked: Tensor) -> Tensor:
-        """Make one sequence of the tokens, the masked ones last.
-
-        Args:
-            visible (Tensor): shape (B, V, D_dec), positions added.
-            masked (Tensor): shape (B, M, D_dec), positions added.
-
-        Returns:
-            Tensor: shape (B, V + M, D_dec), or longer with tokens of no place.
-        """
+        """Make one sequence of (B, V, D_dec) and (B, M, D_dec), masked ones last."""
         return torch.cat([visible, masked], dim=1)

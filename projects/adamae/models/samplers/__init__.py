@@ -1,11 +1,12 @@
 """Token samplers: which tokens the encoder sees."""
 
-from .adaptive import AdaptiveSamplerHead
-from .base import TokenSample, TokenSampler
-from .frame import FrameSamplerHead
-from .frame_difference import FrameDifferenceSamplerHead
-from .random import RandomSamplerHead
-from .tube import TubeSamplerHead
+from ..tokens import TokenSample
+from .adaptive_sampler import AdaptiveSamplerHead
+from .frame_difference_sampler import FrameDifferenceSamplerHead
+from .frame_sampler import FrameSamplerHead
+from .random_sampler import RandomSamplerHead
+from .token_sampler import TokenSampler
+from .tube_sampler import TubeSamplerHead
 
 __all__ = [
     'AdaptiveSamplerHead',

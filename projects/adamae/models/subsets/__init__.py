@@ -1,8 +1,8 @@
 """Which of the masked tokens the decoder predicts in training."""
 
-from .base import TokenSubset
-from .random import RandomSubset
-from .running_cell import RunningCellSubset
-from .sampler import SamplerSubset
+from .random_subset import RandomSubset
+from .running_cell_subset import RunningCellSubset
+from .sampler_subset import SamplerSubset
+from .token_subset import TokenSubset
 
 __all__ = ['RandomSubset', 'RunningCellSubset', 'SamplerSubset', 'TokenSubset']

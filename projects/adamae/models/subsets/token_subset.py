@@ -7,6 +7,8 @@ from abc import ABCMeta, abstractmethod
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ..tokens import floor_product
+
 
 class TokenSubset(BaseModule, metaclass=ABCMeta):
     """Choose K of the M masked tokens, and say how to average over them.
@@ -40,15 +42,8 @@ class TokenSubset(BaseModule, metaclass=ABCMeta):
         self.grid_size = tuple(grid_size)
 
     def count(self, num_masked: int) -> int:
-        """Count the tokens to predict.
-
-        Args:
-            num_masked (int): M.
-
-        Returns:
-            int: K = int(M * keep_ratio), but 1 at least.
-        """
-        return max(1, int(round(num_masked * self.keep_ratio, 6)))
+        """Count the tokens to predict, ``K = int(M * keep_ratio)`` but 1 at least."""
+        return max(1, floor_product(num_masked, self.keep_ratio))
 
     @abstractmethod
     def forward(

@@ -14,11 +14,11 @@ from torch import Tensor
 
 @MODELS.register_module()
 class BatchedDataPreprocessor(ActionDataPreprocessor):
-    """MMAction2's ``ActionDataPreprocessor`` with one copy a batch.
+    """MMAction2's ``ActionDataPreprocessor`` with one copy per batch.
 
     The stock class copies clip by clip and waits for each. Here the clips are put
     together on the host, in pinned memory where the device is a GPU, and copied as
-    bytes without waiting; normalisation runs on the device. The result is the same.
+    bytes without waiting; normalization runs on the device. The result is the same.
     Clips of different sizes, which have to be padded, go the stock way.
 
     Args:
@@ -30,14 +30,9 @@ class BatchedDataPreprocessor(ActionDataPreprocessor):
         self._non_blocking = True
 
     def cast_data(self, data: Any) -> Any:
-        """Copy data to the device.
+        """Copy what a data loader returned to the device.
 
-        Args:
-            data (Any): what a data loader returned; clips are under ``inputs``.
-
-        Returns:
-            Any: the same structure on the device; clips of one size and dtype, (...)
-            each, have become a batch (B, ...).
+        Its ``inputs`` are clips; those of one size and dtype become a batch (B, ...).
         """
         if isinstance(data, Mapping) and self._fits(data.get('inputs')):
             rest = super().cast_data({k: v for k, v in data.items() if k != 'inputs'})
@@ -50,16 +45,13 @@ class BatchedDataPreprocessor(ActionDataPreprocessor):
         data_samples: SampleList,
         training: bool = False,
     ) -> tuple[Tensor, SampleList]:
-        """Normalise and, where configured, swap colours and blend.
+        """Normalize and, where configured, swap colors and blend.
 
         Args:
             inputs (Tensor | list[Tensor]): a batch from :meth:`cast_data`, or clips to
                 be padded as in MMAction2.
-            data_samples (list[ActionDataSample]): one a clip.
+            data_samples (list[ActionDataSample]): one per clip.
             training (bool): whether to blend.
-
-        Returns:
-            tuple[Tensor, list[ActionDataSample]]: the batch, float32, and its samples.
         """
         if not isinstance(inputs, Tensor):
             return super().preprocess(inputs, data_samples, training)
@@ -97,5 +89,5 @@ class BatchedDataPreprocessor(ActionDataPreprocessor):
         )
         torch.stack(stored, out=batch)
         batch = batch.to(self.device, non_blocking=True)
-        places = [1 + order.index(axis) for axis in range(first.ndim)]
-        return batch.permute(0, *places).contiguous()
+        positions = [1 + order.index(axis) for axis in range(first.ndim)]
+        return batch.permute(0, *positions).contiguous()

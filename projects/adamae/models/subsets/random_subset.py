@@ -6,7 +6,7 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from .base import TokenSubset
+from .token_subset import TokenSubset
 
 
 @MODELS.register_module()

@@ -8,8 +8,8 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from ..tokens import num_visible
-from .base import TokenSampler
+from ..tokens import floor_product
+from .token_sampler import TokenSampler
 
 
 @MODELS.register_module()
@@ -22,13 +22,13 @@ class FrameSamplerHead(TokenSampler):
 
     def count(self, mask_ratio: float) -> int:
         """Count visible tokens: whole time steps."""
-        steps, *places = self.grid_size
-        return num_visible(steps, mask_ratio, 'time steps') * prod(places)
+        steps, *frame = self.grid_size
+        return floor_product(steps, 1 - mask_ratio) * prod(frame)
 
     def score(self, tokens: Tensor) -> tuple[Tensor, None]:
-        """Rank time steps at random, the same for all places; nothing is learnt."""
-        steps, *places = self.grid_size
-        keys = torch.rand(tokens.shape[0], steps, device=tokens.device)
-        # Ranks, because two steps with the same key could be kept in part.
-        ranks = keys.argsort(dim=1).argsort(dim=1).float()
-        return ranks.repeat_interleave(prod(places), dim=1), None
+        """Rank time steps at random, the same for all positions; nothing is learned."""
+        steps, *frame = self.grid_size
+        noise = torch.rand(tokens.shape[0], steps, device=tokens.device)
+        # Ranks, because two steps with the same number could be kept in part.
+        ranks = noise.argsort(dim=1).argsort(dim=1).float()
+        return ranks.repeat_interleave(prod(frame), dim=1), None

@@ -6,35 +6,14 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from .base import TokenSubset
+from .token_subset import TokenSubset
 
 
-def choose_by_phase(
-    phases: Tensor, offsets: Tensor, noise: Tensor, count: int, num_phases: int
-) -> Tensor:
-    """Choose the tokens whose phases come first after an offset.
+def probabilities_by_phase(phases: Tensor, count: int, num_phases: int) -> Tensor:
+    """Compute each token's probability to be chosen, over uniform offsets.
 
     Args:
-        phases (Tensor): of the masked tokens, int64, shape (B, M), in
-            [0, num_phases).
-        offsets (Tensor): the phase to start with, int64, shape (B, 1).
-        noise (Tensor): decides between tokens of one phase, shape (B, M), in [0, 1).
-        count (int): K.
-        num_phases (int): C.
-
-    Returns:
-        Tensor: positions among the masked tokens, int64, shape (B, K).
-    """
-    rank = (phases - offsets) % num_phases
-    return (rank + noise).topk(count, dim=1, largest=False, sorted=False).indices
-
-
-def chances_by_phase(phases: Tensor, count: int, num_phases: int) -> Tensor:
-    """Compute the chance of every token to be chosen, all offsets being as likely.
-
-    Args:
-        phases (Tensor): of the masked tokens, int64, shape (B, M), in
-            [0, num_phases).
+        phases (Tensor): of the masked tokens, int64, shape (B, M), in [0, C).
         count (int): K.
         num_phases (int): C.
 
@@ -46,9 +25,9 @@ def chances_by_phase(phases: Tensor, count: int, num_phases: int) -> Tensor:
     # (B, offset, rank): tokens in the phase that has this rank at this offset.
     sizes = sizes[:, (steps[:, None] + steps) % num_phases]
     room = count - (sizes.cumsum(dim=-1) - sizes)
-    chances = (room / sizes.clamp_min(1)).clamp(0, 1)
+    by_rank = (room / sizes.clamp_min(1)).clamp(0, 1)
     # (B, offset, phase), then the mean over offsets.
-    by_phase = chances[:, steps[:, None], (steps - steps[:, None]) % num_phases].mean(1)
+    by_phase = by_rank[:, steps[:, None], (steps - steps[:, None]) % num_phases].mean(1)
     return by_phase.gather(1, phases)
 
 
@@ -56,14 +35,14 @@ def chances_by_phase(phases: Tensor, count: int, num_phases: int) -> Tensor:
 class RunningCellSubset(TokenSubset):
     """Choose by a pattern of small cells that runs on from step to step.
 
-    VideoMAE V2 (arXiv:2303.16727, sec. 3.2): the same places of every 2 x 2 cell are
-    chosen, and with every time step the choice moves on by one place, so that a few
-    steps cover all of them. Here it starts at a random place in each clip; how many
-    masked tokens a pattern hits differs from clip to clip, and exactly K are
-    predicted: places of the cell are taken in turn, the last one in part, at random.
-    The chance of a token then depends on the mask: it is computed, and its inverse is
-    the weight. Where masked tokens are spread evenly over the places, all weights are
-    1 / K.
+    VideoMAE V2 (arXiv:2303.16727, sec. 3.2): the same positions of every 2 x 2 cell are
+    chosen, and with every time step the choice moves on by one position, so that a few
+    steps cover all of them. Here it starts at a random position in each clip; how many
+    masked tokens a pattern hits differs from clip to clip, and exactly K are predicted:
+    positions of the cell are taken in turn, the last one in part, at random. The
+    probability of a token then depends on the mask: it is computed, and its inverse is
+    the weight. Where masked tokens are spread evenly over the positions, all weights
+    are 1 / K.
 
     Args:
         cell_size (tuple[int, int]): rows and columns of a cell. Defaults to (2, 2).
@@ -91,8 +70,8 @@ class RunningCellSubset(TokenSubset):
         high, wide = cell_size
         self.num_phases = high * wide
         steps, rows, columns = (torch.arange(size) for size in grid_size)
-        place = rows[:, None] % high * wide + columns % wide
-        phases = (place - steps[:, None, None]) % self.num_phases
+        position = rows[:, None] % high * wide + columns % wide
+        phases = (position - steps[:, None, None]) % self.num_phases
         self.register_buffer('phases', phases.flatten(), persistent=False)
 
     def forward(
@@ -102,8 +81,11 @@ class RunningCellSubset(TokenSubset):
         batch, masked = masked_ids.shape
         count, device = self.count(masked), masked_ids.device
         phases = self.phases[masked_ids]
+        # The tokens whose phases come first after a random one; of the last, some.
         offsets = torch.randint(self.num_phases, (batch, 1), device=device)
         noise = torch.rand(masked_ids.shape, device=device)
-        chosen = choose_by_phase(phases, offsets, noise, count, self.num_phases)
-        chances = chances_by_phase(phases, count, self.num_phases).gather(1, chosen)
-        return masked_ids.gather(1, chosen), 1 / (masked * chances)
+        ranks = (phases - offsets) % self.num_phases + noise
+        chosen = ranks.topk(count, dim=1, largest=False, sorted=False).indices
+        probs = probabilities_by_phase(phases, count, self.num_phases)
+        weights = 1 / (masked * probs.gather(1, chosen))
+        return masked_ids.gather(1, chosen), weights

@@ -8,18 +8,17 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from .base import TokenSampler
+from .token_sampler import TokenSampler, add_gumbel_noise, check_temperature
 
 
 @MODELS.register_module()
 class FrameDifferenceSamplerHead(TokenSampler):
     """Draw tokens in proportion to how much they differ from one time step before.
 
-    A control for the learnt sampler that costs nothing: the distance of a token from
-    the one at the same place one step before, ``d = |x_t - x_(t-1)|`` (at the first
+    A control for the learned sampler that costs nothing: the distance of a token from
+    the one at the same position one step before, ``d = |x_t - x_(t-1)|`` (at the first
     step: from the one after), and ``P`` in proportion to ``d ** (1 / temperature)``;
-    V tokens are drawn without replacement by the Gumbel top-k trick
-    (arXiv:1903.06059).
+    V tokens are drawn without replacement, see :func:`add_gumbel_noise`.
 
     Args:
         temperature (float): 1 draws in proportion to the distance; towards 0 the most
@@ -34,8 +33,7 @@ class FrameDifferenceSamplerHead(TokenSampler):
 
     def __init__(self, temperature: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not temperature > 0:  # not a number is refused, too
-            raise ValueError(f'temperature: expected more than 0, got {temperature}')
+        check_temperature(temperature)
         if self.grid_size[0] < 2:
             raise ValueError(
                 f'grid_size={self.grid_size}: expected 2 time steps or more, or there '
@@ -45,17 +43,10 @@ class FrameDifferenceSamplerHead(TokenSampler):
 
     @torch.no_grad()
     def score(self, tokens: Tensor) -> tuple[Tensor, None]:
-        """Score by distance; the keys are its logarithm plus Gumbel noise.
-
-        Args:
-            tokens (Tensor): shape (B, N, D), float.
-
-        Returns:
-            tuple[Tensor, None]: keys, float32, (B, N); nothing is learnt.
-        """
+        """Score by the perturbed logarithm of the distance; nothing is learned."""
         steps = tokens.float().unflatten(1, (self.grid_size[0], -1))
         distance = (steps[:, 1:] - steps[:, :-1]).norm(dim=-1)
         distance = torch.cat([distance[:, :1], distance], dim=1).flatten(1)
         # A still background has the distance 0, and its logarithm must be finite.
         logits = distance.clamp_min(1e-6).log() / self.temperature
-        return logits - torch.empty_like(logits).exponential_().log(), None
+        return add_gumbel_noise(logits), None

@@ -6,7 +6,7 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from .base import TokenSampler
+from .token_sampler import TokenSampler
 
 
 @MODELS.register_module()
@@ -17,5 +17,5 @@ class RandomSamplerHead(TokenSampler):
     """
 
     def score(self, tokens: Tensor) -> tuple[Tensor, None]:
-        """Give every token an independent uniform key; nothing is learnt."""
+        """Give every token an independent uniform number; nothing is learned."""
         return torch.rand(tokens.shape[:2], device=tokens.device), None

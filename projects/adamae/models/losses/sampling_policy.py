@@ -1,8 +1,11 @@
 """Policy terms: by what the sampling loss multiplies the error of a token.
 
-Each gives scores ``s`` for ``L_S = -mean(s_i * L_R^i)`` over masked tokens, where the
+Each takes log-probabilities, shape (B, N), float32, and the draw, and gives scores
+``s`` of the same shape for ``L_S = -mean(s_i * L_R^i)`` over masked tokens, where the
 error ``L_R^i`` is a constant. All are linear in the errors, so that a weighted sum over
 some masked tokens estimates the loss and its gradient without bias.
+
+All but ``log_probability`` is experimental: no run has used it.
 """
 
 from __future__ import annotations
@@ -10,73 +13,43 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..tokens import gather_tokens
+from ..tokens import TokenSample, gather_tokens
 
 
-def log_probability(
-    log_probs: Tensor, masked_ids: Tensor, keys: Tensor | None = None
-) -> Tensor:
-    """Score by ``log P_i`` (AdaMAE, Algorithm 2).
-
-    Args:
-        log_probs (Tensor): float32, shape (B, N).
-        masked_ids (Tensor): int64, shape (B, M); not used.
-        keys (Tensor, optional): not used.
-
-    Returns:
-        Tensor: shape (B, N), float32.
-    """
+def log_probability(log_probs: Tensor, sample: TokenSample) -> Tensor:
+    """Score by ``log P_i`` (AdaMAE, Algorithm 2)."""
     return log_probs
 
 
-def probability(
-    log_probs: Tensor, masked_ids: Tensor, keys: Tensor | None = None
-) -> Tensor:
-    """Score by ``P_i``, the linear form (AdaMAE, eq. 5 as printed).
-
-    Args:
-        log_probs (Tensor): float32, shape (B, N).
-        masked_ids (Tensor): int64, shape (B, M); not used.
-        keys (Tensor, optional): not used.
-
-    Returns:
-        Tensor: shape (B, N), float32.
-    """
+def probability(log_probs: Tensor, sample: TokenSample) -> Tensor:
+    """Score by ``P_i``, the linear form (AdaMAE, eq. 5 as printed)."""
     return log_probs.exp()
 
 
-def plackett_luce(
-    log_probs: Tensor, masked_ids: Tensor, keys: Tensor | None = None
-) -> Tensor:
-    """Score every token by the log-probability of the whole draw.
+def plackett_luce(log_probs: Tensor, sample: TokenSample) -> Tensor:
+    """Score all tokens of a clip by the log-probability of the whole draw.
 
     Drawing without replacement, in the order ``i_1 .. i_V``, has the log-probability
     ``sum_k [log P_(i_k) - log(1 - sum_(j<k) P_(i_j))]`` (Plackett-Luce;
     arXiv:1903.06059, sec. 2.3). The mass that remains is summed over what remains,
     never subtracted from 1: P near 1 leaves no rounding error.
 
-    Args:
-        log_probs (Tensor): float32, shape (B, N).
-        masked_ids (Tensor): int64, shape (B, M).
-        keys (Tensor, optional): shape (B, N); from the largest down, the visible
-            tokens are in the order of the draw.
-
-    Returns:
-        Tensor: shape (B, N), float32, the same value for all tokens of a clip.
-
     Raises:
-        ValueError: if there are no keys, as with a forced mask.
+        ValueError: if the mask was forced, and not drawn.
     """
-    if keys is None:
+    perturbed = sample.perturbed_log_probs
+    if perturbed is None:
         raise ValueError(
-            "policy='plackett_luce': expected the keys of a draw, got None; a forced "
+            "policy='plackett_luce': expected the order of a draw, got none; a forced "
             "mask was not drawn in any order, use policy='log' with it"
         )
-    visible = log_probs.shape[1] - masked_ids.shape[1]
-    drawn_first = keys.scatter(1, masked_ids, -torch.inf).argsort(1, descending=True)
-    ranked = log_probs.gather(1, drawn_first)
+    order = perturbed.scatter(1, sample.masked_ids, -torch.inf).argsort(
+        1, descending=True
+    )
+    ranked = log_probs.gather(1, order)
     remaining = ranked.flip(1).logcumsumexp(dim=1).flip(1)
-    log_draw = (ranked - remaining)[:, :visible].sum(dim=1, keepdim=True)
+    num_visible = sample.visible_ids.shape[1]
+    log_draw = (ranked - remaining)[:, :num_visible].sum(dim=1, keepdim=True)
     return log_draw.expand_as(log_probs)
 
 

@@ -1,4 +1,4 @@
-"""Tokens to predict, drawn by the learnt sampler."""
+"""Tokens to predict, drawn by the learned sampler."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from .base import TokenSubset
+from .token_subset import TokenSubset
 
 
 def systematic_draw(probs: Tensor, start: Tensor, count: int) -> Tensor:
@@ -25,7 +25,7 @@ def systematic_draw(probs: Tensor, start: Tensor, count: int) -> Tensor:
     Returns:
         Tensor: positions, int64, shape (B, K), ascending.
     """
-    # Summed in double: a chance of 1e-3 near a sum of 1 would lose digits.
+    # Summed in double: a probability of 1e-3 near a sum of 1 would lose digits.
     running = probs.double().cumsum(dim=1)
     points = (torch.arange(count, device=probs.device) + start) / count
     positions = torch.searchsorted(
@@ -38,9 +38,11 @@ def systematic_draw(probs: Tensor, start: Tensor, count: int) -> Tensor:
 class SamplerSubset(TokenSubset):
     """Draw tokens from the sampler's own distribution, limited to masked tokens.
 
-    A sampler that has learnt where the error is large makes this importance sampling:
-    the estimate varies least when the chance of a token is proportional to its error.
-    The draw is ``q = (1 - mix_uniform) * P / P(masked) + mix_uniform / M``, by
+    Experimental: no run has used it.
+
+    A sampler that has learned where the error is large makes this importance sampling:
+    the estimate varies least when the probability of a token is proportional to its
+    error. The draw is ``q = (1 - mix_uniform) * P / P(masked) + mix_uniform / M``, by
     :func:`systematic_draw`, and the weight of a drawn token ``1 / (K * M * q_i)``. This
     is unbiased for any q, with or without a token that comes twice, and, unlike draws
     without replacement, needs no correction for the order. The uniform part keeps
@@ -80,7 +82,7 @@ class SamplerSubset(TokenSubset):
         """
         if log_probs is None:
             raise ValueError(
-                'SamplerSubset: expected the log-probabilities of a learnt sampler, '
+                'SamplerSubset: expected the log-probabilities of a learned sampler, '
                 'got None; use RandomSubset or RunningCellSubset with this sampler'
             )
         batch, masked = masked_ids.shape

@@ -1,4 +1,4 @@
-"""uint8 clips in, normalised batch out."""
+"""uint8 clips in, normalized batch out."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from mmaction.registry import MODELS
 from mmaction.utils import SampleList
 from torch import Tensor
 
-from .batched import BatchedDataPreprocessor
+from .batched_data_preprocessor import BatchedDataPreprocessor
 
 
 @MODELS.register_module()
 class AdaMAEDataPreprocessor(BatchedDataPreprocessor):
-    """Normalise clips and fold the clips of one video into the batch.
+    """Normalize clips and fold the clips of one video into the batch.
 
     A pipeline that ends with ``FormatShape(input_format='NCTHW')`` gives every video
     a leading axis of clips. Masked pre-training has no use for it: several clips of
@@ -50,16 +50,16 @@ class AdaMAEDataPreprocessor(BatchedDataPreprocessor):
         data_samples: SampleList,
         training: bool = False,
     ) -> tuple[Tensor, SampleList]:
-        """Normalise and fold.
+        """Normalize and fold.
 
         Args:
             inputs (Tensor | list[Tensor]): B videos, each (clips, C, T, H, W), uint8.
-            data_samples (list[ActionDataSample]): one a video.
+            data_samples (list[ActionDataSample]): one per video.
             training (bool): as in MMAction2.
 
         Returns:
             tuple[Tensor, list[ActionDataSample]]: (B * clips, C, T, H, W) float32,
-            the clips of a video next to each other, and a data sample for each.
+            clips of a video next to each other, and a data sample for each.
 
         Raises:
             ValueError: if a video is not 5-dimensional, or not shaped as the others.
@@ -83,13 +83,6 @@ class AdaMAEDataPreprocessor(BatchedDataPreprocessor):
             data_samples = [s.new() for s in data_samples for _ in range(clips)]
         return batch.flatten(0, 1), data_samples
 
-    def denormalise(self, patches: Tensor) -> Tensor:
-        """Undo the normalisation and scale to [0, 1].
-
-        Args:
-            patches (Tensor): normalised pixels, channels last, shape (..., C).
-
-        Returns:
-            Tensor: same shape, float32, pixels in [0, 1].
-        """
+    def denormalize(self, patches: Tensor) -> Tensor:
+        """Turn normalized pixels, channels last (..., C), into those in [0, 1]."""
         return (patches * self.std.flatten() + self.mean.flatten()) / 255

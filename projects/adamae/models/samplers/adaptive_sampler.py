@@ -1,4 +1,4 @@
-"""The learnt sampler of AdaMAE."""
+"""The learned sampler of AdaMAE."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from math import log
 import torch
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
+from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from ..transformer import BlockStack, TransformerBlock
-from .base import TokenSampler
+from ..transformer import TransformerBlock
+from .token_sampler import TokenSampler, add_gumbel_noise, check_temperature
 
 
 def log_distribution(
@@ -43,11 +44,11 @@ def log_distribution(
 
 @MODELS.register_module()
 class AdaptiveSamplerHead(TokenSampler):
-    """Draw tokens from a learnt categorical distribution (AdaMAE, sec. 3.1, eq. 1).
+    """Draw tokens from a learned categorical distribution (AdaMAE, sec. 3.1, eq. 1).
 
     ``P = softmax(Linear(Z))`` with ``Z = MHA(X)``, where MHA is one whole pre-norm
     transformer block without qkv bias. The V visible tokens are drawn from P without
-    replacement, by the Gumbel top-k trick (arXiv:1903.06059).
+    replacement, see :func:`add_gumbel_noise`.
 
     Args:
         mask_ratio (float): share of masked tokens. Defaults to 0.95.
@@ -61,7 +62,7 @@ class AdaptiveSamplerHead(TokenSampler):
         num_heads (int): attention heads. Defaults to 8.
         mlp_ratio (float): hidden width of a block's MLP over its width. Defaults to 4.
         drop_rate (float): dropout on the outputs of attention and MLP. With 0, the
-            last block's MLP and the head are joined, which saves a quarter of the
+            last block's MLP and the head are fused, which saves a quarter of the
             sampler's arithmetic. Defaults to 0.1.
         detach_tokens (bool): keep the gradient of the sampling loss from the
             tokenizer, which is the strict reading of sec. 3.3. Defaults to False, as
@@ -70,9 +71,9 @@ class AdaptiveSamplerHead(TokenSampler):
             is flatter, below 1 sharper. Defaults to 1.
         mix_uniform (float): share of the uniform distribution in P (epsilon), in
             [0, 1). Defaults to 0.
-        norm_cfg (dict): normalisation layer. Defaults to LayerNorm with eps 1e-5.
+        norm_cfg (dict): normalization layer. Defaults to LayerNorm with eps 1e-5.
         with_cp (bool): activation checkpointing in the blocks. Defaults to False.
-        init_cfg (dict): initialisation. Defaults to Xavier uniform.
+        init_cfg (dict): initialization. Defaults to Xavier uniform.
 
     Raises:
         ValueError: if the ratio is outside (0, 1) or leaves no visible or no masked
@@ -100,8 +101,7 @@ class AdaptiveSamplerHead(TokenSampler):
         ),
     ) -> None:
         super().__init__(mask_ratio, grid_size, in_channels, init_cfg=init_cfg)
-        if not temperature > 0:  # not a number is refused, too
-            raise ValueError(f'temperature: expected more than 0, got {temperature}')
+        check_temperature(temperature)
         if not 0 <= mix_uniform < 1:
             raise ValueError(
                 f'mix_uniform: expected a share in [0, 1), got {mix_uniform}'
@@ -113,41 +113,43 @@ class AdaptiveSamplerHead(TokenSampler):
         self.pos_embed = nn.Parameter(torch.zeros(1, self.num_tokens, in_channels))
         maps_tokens = depth == 0 or width != in_channels
         self.proj = nn.Linear(in_channels, width) if maps_tokens else nn.Identity()
-        blocks = [
-            TransformerBlock(
-                width,
-                num_heads,
-                mlp_ratio=mlp_ratio,
-                qkv_bias=False,
-                norm_cfg=norm_cfg,
-            )
-            for _ in range(depth)
-        ]
-        for block in blocks:
+        self.blocks = Sequential(
+            *[
+                TransformerBlock(
+                    width,
+                    num_heads,
+                    with_cp=with_cp,
+                    mlp_ratio=mlp_ratio,
+                    qkv_bias=False,
+                    norm_cfg=norm_cfg,
+                )
+                for _ in range(depth)
+            ]
+        )
+        for block in self.blocks:
             # MMCV's FFN would also drop hidden units; the published block does not.
             block.drop_path = nn.Dropout(drop_rate)
-        self.blocks = BlockStack(blocks, with_cp=with_cp)
         self.head = nn.Linear(width, 1)
-        self.joins_head = depth > 0 and drop_rate == 0
+        self.fuses_head = depth > 0 and self.blocks[-1].can_fuse_head
 
     def score(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Score tokens; keys are log-probabilities plus Gumbel noise.
+        """Score tokens by perturbed log-probabilities.
 
         Args:
             tokens (Tensor): shape (B, N, D), float.
 
         Returns:
-            tuple[Tensor, Tensor]: keys and log-probabilities, float32, (B, N).
+            tuple[Tensor, Tensor]: perturbed log-probabilities, without gradient, and
+            log-probabilities, float32, (B, N).
         """
         if self.detach_tokens:
             tokens = tokens.detach()
         logits = self._logits(self.proj(tokens + self.pos_embed)).squeeze(-1)
         log_probs = log_distribution(logits, self.temperature, self.mix_uniform)
-        noise = -torch.empty_like(log_probs).exponential_().log()
-        return log_probs.detach() + noise, log_probs
+        return add_gumbel_noise(log_probs.detach()), log_probs
 
     def _logits(self, x: Tensor) -> Tensor:
-        if not self.joins_head:
+        if not self.fuses_head:
             return self.head(self.blocks(x))
         *blocks, last = self.blocks
         for block in blocks:
