@@ -9,8 +9,7 @@ from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch.testing import assert_close
 
-from projects.adamae.checkpoints.convert import convert
-from projects.adamae.checkpoints.files import read_checkpoint
+from projects.adamae.checkpoints.convert import convert, read_checkpoint
 from projects.adamae.checkpoints.formats import to_ours
 
 os.environ.setdefault('HF_HUB_OFFLINE', '1')

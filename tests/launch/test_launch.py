@@ -235,7 +235,7 @@ def test_checkpoints_that_mmengine_cannot_load(tmp_path, legacy):
         resume(path)
     content = {'model': weights, 'args': Path}
     torch.save(content, path, _use_new_zipfile_serialization=new)
-    with pytest.raises(ValueError, match='refused, it asks to run') as info:
+    with pytest.raises(ValueError, match='rejected, it asks to run') as info:
         resume(path)
     assert 'weights_only' not in str(info.value)
     (tmp_path / 'a.safetensors').write_bytes(b'x')
