@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from projects.adamae.checkpoints.io import read_file, weights_in
 from tests.helpers import DATA
 
 HEADS = {'backbone.num_heads': 4, 'decoder.num_heads': 2}
@@ -114,3 +115,12 @@ def separable_autoencoder(**kwargs):
 def save(path, weights, key='model', **content):
     torch.save({key: weights, **content}, path)
     return str(path)
+
+
+def stored(path):
+    return weights_in(read_file(path))
+
+
+def assert_same(got, expected):
+    assert got.keys() == expected.keys()
+    assert all(torch.equal(got[name], expected[name]) for name in expected)

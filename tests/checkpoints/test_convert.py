@@ -9,9 +9,17 @@ from mmaction.registry import MODELS
 
 from projects.adamae.checkpoints.convert import convert, read_checkpoint
 from projects.adamae.checkpoints.formats import FAMILIES
-from projects.adamae.checkpoints.io import read_file, weights_in
+from projects.adamae.checkpoints.io import read_file
 from tests.checkpoints import samples
-from tests.checkpoints.samples import CLIP, HEADS, released, save, spatiotemporal
+from tests.checkpoints.samples import (
+    CLIP,
+    HEADS,
+    assert_same,
+    released,
+    save,
+    spatiotemporal,
+    stored,
+)
 from tests.helpers import load_tool, run_tool
 
 CONTENTS = {
@@ -25,15 +33,6 @@ CONTENTS = {
     'spatiotemporal fine-tuning': lambda: spatiotemporal('fine-tuning'),
     'spatiotemporal encoder': lambda: spatiotemporal('encoder'),
 }
-
-
-def stored(path):
-    return weights_in(read_file(path))
-
-
-def assert_same(got, expected):
-    assert got.keys() == expected.keys()
-    assert all(torch.equal(got[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize('content', CONTENTS)
@@ -59,6 +58,9 @@ def test_transformers_and_back_bit_for_bit(tmp_path, model):
     convert(tmp_path / 'b.pth', tmp_path / 'hf', 'transformers')
     convert(tmp_path / 'hf', tmp_path / 'c.pth')
     assert_same(stored(tmp_path / 'c.pth'), stored(tmp_path / 'b.pth'))
+    config = read_file(tmp_path / 'hf')['config.json']
+    assert config['num_attention_heads'] == 4 and config['image_size'] == 32
+    assert config['use_mean_pooling'] == (model == 'finetuned')
 
 
 def test_to_mmaction(tmp_path, pretrained, finetuned):

@@ -41,37 +41,15 @@ def norm(w, name, x):
 
 
 def published_blocks(w, name, x, depth, heads):
-    """The blocks as PyTorch has them, biases of the keys included."""
-    width = x.shape[-1]
-    for i in range(depth):
-        layer = nn.TransformerEncoderLayer(
-            width,
-            heads,
-            4 * width,
-            dropout=0.0,
-            activation='gelu',
-            layer_norm_eps=1e-6,
-            batch_first=True,
-            norm_first=True,
-        )
-        part = f'{name}.{i}'
-        weights = {
-            f'self_attn.in_proj_{p}': torch.cat(
-                [w[f'{part}.attn.{x}.{p}'] for x in 'qkv']
-            )
-            for p in ('weight', 'bias')
-        }
-        for ours, theirs in (
-            ('self_attn.out_proj', 'attn.proj'),
-            ('linear1', 'mlp.fc1'),
-            ('linear2', 'mlp.fc2'),
-            ('norm1', 'norm1'),
-            ('norm2', 'norm2'),
-        ):
-            for p in ('weight', 'bias'):
-                weights[f'{ours}.{p}'] = w[f'{part}.{theirs}.{p}']
-        layer.load_state_dict(weights)
-        x = layer.train()(x)
+    """Pre-norm transformer blocks, biases of the keys included."""
+    for block in (f'{name}.{i}' for i in range(depth)):
+        y = norm(w, f'{block}.norm1', x)
+        parts = (linear(w, f'{block}.attn.{part}', y) for part in 'qkv')
+        q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in parts)
+        y = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
+        x = x + linear(w, f'{block}.attn.proj', y.transpose(1, 2).flatten(2))
+        y = linear(w, f'{block}.mlp.fc1', norm(w, f'{block}.norm2', x))
+        x = x + linear(w, f'{block}.mlp.fc2', nn.functional.gelu(y))
     return x
 
 

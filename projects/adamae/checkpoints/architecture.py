@@ -45,14 +45,7 @@ def is_valid(key: str, value: Any) -> bool:
 
 
 def arch_from_config(text: str) -> Architecture:
-    """Read the model of a config's text, without running it.
-
-    Args:
-        text (str): what MMEngine stores in a checkpoint as ``meta['cfg']``.
-
-    Returns:
-        Architecture: what weights do not tell; empty if there is no backbone in it.
-    """
+    """Read the model of a config's text (``meta['cfg']``), without running it."""
     try:
         body = ast.parse(text).body
     except SyntaxError:
@@ -87,15 +80,15 @@ def _literal(node: ast.expr) -> Any:
 
 
 def describe(weights: Weights, stated: Architecture) -> Architecture:
-    """Tell the architecture of weights.
+    """Tell the architecture of weights of ours.
 
     Args:
         weights (Mapping[str, Tensor]): under our names.
-        stated (Architecture): what the file says apart from them.
+        stated (Architecture): what is known apart from them; parts that the weights do
+            not have are ignored.
 
     Returns:
-        Architecture: what the shapes say, and of ``stated`` what concerns parts that
-        the file holds.
+        Architecture: what shapes and ``stated`` say.
 
     Raises:
         ValueError: if the two do not agree on the number of tokens.
@@ -168,22 +161,19 @@ def _length(weights: Weights, name: str, axis: int = 0) -> int:
 
 
 def check_shapes(weights: Weights) -> None:
-    """Compare weights with the model whose sizes they have.
-
-    Args:
-        weights (Mapping[str, Tensor]): under our names; unknown ones pass.
+    """Compare weights of ours with the model whose sizes they have; unknown ones pass.
 
     Raises:
         ValueError: if the shape of one does not fit the others.
     """
     arch = _sizes(weights)
-    # Of one token: position tables may have any number.
     width = arch['backbone.embed_dims']
+    encoder = 'Separable' if _SPATIAL in weights else 'Masked'
+    decoder = 'Separable' if 'decoder.pos_embed_spatial' in weights else ''
+    shared = dict(num_heads=1, in_channels=width, grid_size=(1, 1, 2))
     others: dict[str, dict[str, Any]] = {
         'backbone': dict(
-            type='SeparableVisionTransformer'
-            if _SPATIAL in weights
-            else 'MaskedVisionTransformer',
+            type=f'{encoder}VisionTransformer',
             img_size=arch['backbone.patch_size'],
             num_frames=arch['backbone.tubelet_size'],
             num_heads=1,
@@ -192,21 +182,11 @@ def check_shapes(weights: Weights) -> None:
             use_mean_pooling=False,
         ),
         'decoder': dict(
-            type='SeparableMAEDecoder'
-            if 'decoder.pos_embed_spatial' in weights
-            else 'MAEDecoder',
-            in_channels=width,
+            type=f'{decoder}MAEDecoder',
             out_channels=_length(weights, 'decoder.head.weight'),
-            grid_size=(1, 1, 1),
-            num_heads=1,
+            **shared,
         ),
-        'sampler': dict(
-            type='AdaptiveSamplerHead',
-            mask_ratio=0.5,
-            in_channels=width,
-            grid_size=(1, 1, 2),
-            num_heads=1,
-        ),
+        'sampler': dict(type='AdaptiveSamplerHead', mask_ratio=0.5, **shared),
         'cls_head': dict(type='TimeSformerHead', in_channels=width),
     }
     expected: dict[str, Tensor] = {}
@@ -222,7 +202,7 @@ def check_shapes(weights: Weights) -> None:
         if own is None:
             continue
         shape: tuple[Any, ...] = tuple(own.shape)
-        if 'pos_embed' in name:
+        if 'pos_embed' in name:  # of any number of tokens
             shape = (1, tensor.shape[1] if tensor.ndim == 3 else 'N', shape[2])
         if tuple(tensor.shape) != shape:
             raise ValueError(
@@ -241,15 +221,10 @@ def _by_part(arch: Architecture) -> dict[str, dict[str, Any]]:
 
 
 def assume(weights: Weights, arch: Architecture) -> Architecture:
-    """Guess what a checkpoint does not say.
+    """Guess what a checkpoint does not say: settings that are not in ``arch`` yet.
 
-    Args:
-        weights (Mapping[str, Tensor]): under our names.
-        arch (Architecture): what it says.
-
-    Returns:
-        Architecture: only what was guessed: the heads of published models of that
-        width, and clips of 16 frames if that fits the number of positions.
+    These are the heads of published models of that width, and clips of 16 frames if
+    that fits the number of positions.
     """
     guess = {}
     for part in ('backbone', 'decoder'):

@@ -78,17 +78,10 @@ class Checkpoint(NamedTuple):
 
 
 def parse_overrides(options: Sequence[str]) -> Architecture:
-    """Read what a command line says about a model.
-
-    Args:
-        options (Sequence[str]): ``KEY=VALUE`` with a key of ``OVERRIDABLE`` and a value
-            as in Python.
-
-    Returns:
-        Architecture: the same as a dict.
+    """Read ``KEY=VALUE``, with a key of ``OVERRIDABLE`` and a value as in Python.
 
     Raises:
-        ValueError: if one is not of that form.
+        ValueError: if an option is not of that form.
     """
     overrides = {}
     for option in options:
@@ -117,11 +110,7 @@ def read_checkpoint(
 
     Args:
         path (str | Path): a file of torch or safetensors, or a folder of transformers.
-        overrides (Architecture, optional): what it does not say about its model, with
-            keys of ``OVERRIDABLE``.
-
-    Returns:
-        Checkpoint: its weights, and what else it tells.
+        overrides (Architecture, optional): what it does not say about its model.
 
     Raises:
         FileNotFoundError: if there is nothing there.
@@ -169,7 +158,7 @@ def convert(
     """Convert a checkpoint.
 
     Args:
-        src (str | Path): a checkpoint of any known kind, see :func:`read_checkpoint`.
+        src (str | Path): see :func:`read_checkpoint`.
         dst (str | Path): a file, written with safetensors if it ends so; for
             ``'transformers'``, a folder.
         to (str): one of ``formats.FAMILIES``. Defaults to ``'ours'``.
@@ -180,11 +169,9 @@ def convert(
         list[str]: lines on what was found, assumed, skipped, added and written.
 
     Raises:
-        FileExistsError: if ``dst`` exists and ``force`` is not set.
-        FileNotFoundError: if ``src`` does not exist.
-        ValueError: if ``src`` cannot be read, if the other side has no place for its
-            content, or if ``dst`` is a folder that should be a file or the other way
-            round.
+        OSError: if ``src`` does not exist, or ``dst`` does and ``force`` is not set.
+        ValueError: if ``src`` cannot be read, the other side has no place for its
+            content, or ``dst`` is a folder in place of a file or the reverse.
     """
     dst = Path(dst)
     if dst.exists():

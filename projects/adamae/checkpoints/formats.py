@@ -171,24 +171,15 @@ class Format:
 
     def matches(self, names: Collection[str]) -> bool:
         """Tell by our names of its weights whether a model is of this kind."""
-        return set(self.required_keys) <= set(names) and not (
-            set(self.forbidden_keys) & set(names)
-        )
+        required, forbidden = set(self.required_keys), set(self.forbidden_keys)
+        return required.issubset(names) and forbidden.isdisjoint(names)
 
     def is_no_op(self, name: str) -> bool:
         """Tell whether a weight of theirs changes nothing."""
         return any(_translate(name, theirs, '-') for _, theirs in self.no_op_weights)
 
     def find(self, name: str) -> tuple[str, int, int] | None:
-        """Look up a weight of theirs.
-
-        Args:
-            name (str): their name.
-
-        Returns:
-            tuple[str, int, int] | None: our name, which part of our weight this is,
-            counted from 0, and of how many; None if it is not in the table.
-        """
+        """Find our name of a weight, which part of ours it is, and of how many."""
         for ours, *theirs in self.rules:
             for place, part in enumerate(theirs):
                 if found := _translate(name, part, ours):
@@ -196,14 +187,11 @@ class Format:
         return None
 
     def read(self, weights: Weights) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Give weights our names.
-
-        Args:
-            weights (Mapping[str, Tensor]): weights under their names.
+        """Give weights our names; where several are one of ours, they are joined.
 
         Returns:
-            tuple[dict[str, Tensor], dict[str, str]]: under ours, the same tensors but
-            where parts are joined; and what was skipped: their names and the reasons.
+            tuple[dict[str, Tensor], dict[str, str]]: the weights, and what was skipped:
+            their names and the reasons.
 
         Raises:
             ValueError: if a name is not in the table, a part is missing or does not fit
@@ -230,14 +218,11 @@ class Format:
         return {name: _join(name, found) for name, found in parts.items()}, skipped
 
     def write(self, weights: Weights) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Give weights their names.
-
-        Args:
-            weights (Mapping[str, Tensor]): weights under our names.
+        """Give weights of ours their names.
 
         Returns:
-            tuple[dict[str, Tensor], dict[str, str]]: under theirs, and what was
-            skipped: our names and the reasons.
+            tuple[dict[str, Tensor], dict[str, str]]: the weights, and what was skipped:
+            our names and the reasons.
 
         Raises:
             ValueError: if a weight has no place there and cannot be skipped.
@@ -374,16 +359,10 @@ FAMILIES = tuple(dict.fromkeys(form.family for form in FORMATS))
 
 
 def recognize(weights: Weights) -> Format:
-    """Tell by its names what a state dict is.
-
-    Args:
-        weights (Mapping[str, Tensor]): under any names.
-
-    Returns:
-        Format: its format.
+    """Tell the format of weights by their names.
 
     Raises:
-        ValueError: if it is of no known one.
+        ValueError: if it is no known one.
     """
     for form in FORMATS:
         if form.matches([hit[0] for name in weights if (hit := form.find(name))]):
@@ -411,14 +390,7 @@ def to_ours(weights: Weights) -> dict[str, Tensor]:
 
 
 def find_format(family: str, weights: Weights) -> Format:
-    """Choose the format of a code base that weights can be written in.
-
-    Args:
-        family (str): one of ``FAMILIES``.
-        weights (Mapping[str, Tensor]): under our names.
-
-    Returns:
-        Format: the first that matches such a model.
+    """Choose the first format of a code base that weights of ours can be written in.
 
     Raises:
         ValueError: if there is none.

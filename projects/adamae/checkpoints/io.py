@@ -42,8 +42,7 @@ def read_file(path: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: if there is nothing there.
-        ValueError: if it is damaged or holds other objects than tensors and plain
-            values.
+        ValueError: if it is damaged or asks for other code.
     """
     path = Path(path)
     if path.is_dir():
@@ -126,10 +125,7 @@ def load_safely(path: str | Path, mmap: bool = False) -> Any:
 
 
 def check_loadable(path: str | Path) -> None:
-    """Find out whether MMEngine can load a checkpoint, mostly without reading it.
-
-    Args:
-        path (str | Path): an existing file.
+    """Find out whether MMEngine can load a file, mostly without reading it.
 
     Raises:
         ValueError: if it cannot; says what to do.
@@ -149,15 +145,10 @@ def check_loadable(path: str | Path) -> None:
 
 
 def weights_in(content: Any) -> dict[str, Tensor]:
-    """Find the weights in the content of a checkpoint file.
+    """Find the weights in the content of a checkpoint file, under the names it has.
 
-    Args:
-        content (Any): a state dict, or a dict with one under ``state_dict``
-            (MMEngine), ``model`` (the authors'), ``module`` (DeepSpeed) or
-            ``model_state`` (PySlowFast).
-
-    Returns:
-        dict[str, Tensor]: the weights, under the names of the file.
+    They are in ``state_dict`` (MMEngine), ``model`` (the authors' files), ``module``
+    (DeepSpeed), ``model_state`` (PySlowFast) or are all there is.
 
     Raises:
         ValueError: if there are none.
@@ -181,14 +172,7 @@ def unwrap(weights: Weights) -> dict[str, Tensor]:
 
 
 def stated_arch(content: Mapping[str, Any]) -> Architecture:
-    """Read what a checkpoint says about its model apart from the weights.
-
-    Args:
-        content (Mapping[str, Any]): of its file.
-
-    Returns:
-        Architecture: what weights do not tell, as far as it makes sense.
-    """
+    """Read what makes sense of what a file says about its model beyond weights."""
     arch: Architecture = {}
     config, meta, args = (content.get(key) for key in (CONFIG_FILE, 'meta', 'args'))
     if isinstance(config, Mapping):

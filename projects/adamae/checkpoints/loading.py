@@ -75,10 +75,10 @@ def adapt_checkpoint(
         checkpoint (MutableMapping[str, Any]): as loaded from a file.
         model (nn.Module): a recognizer.
         purpose (str): ``'train'``, ``'test'`` or ``'resume'``.
-        source (str): where it comes from, for messages.
+        source (str): where the checkpoint comes from, for messages.
 
     Returns:
-        dict[str, Tensor]: the weights, which are those in ``checkpoint``.
+        dict[str, Tensor]: the weights in ``checkpoint``.
 
     Raises:
         CheckpointMismatch: if anything else differs, if a weight is not finite, or if a

@@ -26,14 +26,7 @@ _CONFIG = {
 
 
 def arch_from_transformers(config: Mapping[str, Any]) -> Architecture:
-    """Read a ``config.json`` of transformers.
-
-    Args:
-        config (Mapping[str, Any]): its content.
-
-    Returns:
-        Architecture: what weights do not tell.
-    """
+    """Read what weights do not tell from the content of a ``config.json``."""
     arch = {
         ours: config[theirs]
         for ours, theirs in _CONFIG.items()
@@ -44,13 +37,7 @@ def arch_from_transformers(config: Mapping[str, Any]) -> Architecture:
 
 
 def transformers_config(arch: Architecture) -> dict[str, Any]:
-    """Write a ``config.json`` for transformers.
-
-    Args:
-        arch (Architecture): of the weights.
-
-    Returns:
-        dict: the content of the file.
+    """Write the content of a ``config.json``.
 
     Raises:
         ValueError: if the architecture lacks something that transformers needs.
