@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with errors_in_one_line(OSError, ValueError):
         overrides = parse_overrides(args.set)
-        print(convert(args.src, args.dst, args.to, overrides, args.force))
+        report = convert(args.src, args.dst, args.to, overrides, args.force)
+    print(*report, sep='\n')
 
 
 if __name__ == '__main__':

@@ -94,7 +94,7 @@ def describe(weights: Weights, stated: Architecture) -> Architecture:
         ValueError: if the two do not agree on the number of tokens.
     """
     arch = _sizes(weights)
-    parts = _by_part(arch)
+    parts = by_part(arch)
     arch |= {key: v for key, v in stated.items() if key.split('.')[0] in parts}
     grid, positions = token_grid(arch), _num_positions(weights)
     if grid and positions and prod(grid) != positions:
@@ -130,9 +130,8 @@ def _sizes(weights: Weights) -> Architecture:
     else:
         arch['backbone.use_mean_pooling'] = 'backbone.fc_norm.weight' in weights
     if 'decoder.embed.weight' in weights:
-        arch |= _stack_sizes(
-            'decoder', _length(weights, 'decoder.embed.weight'), weights
-        )
+        width = _length(weights, 'decoder.embed.weight')
+        arch |= _stack_sizes('decoder', width, weights)
     if {'sampler.pos_embed', 'sampler.head.weight'} <= weights.keys():
         width = _length(weights, 'sampler.head.weight', 1)
         arch |= _stack_sizes('sampler', width, weights)
@@ -155,9 +154,9 @@ def _stack_sizes(part: str, width: int, weights: Weights) -> Architecture:
 
 def _length(weights: Weights, name: str, axis: int = 0) -> int:
     """Measure a weight; 1 where there is nothing, which check_shapes reports."""
-    return (
-        max(1, weights[name].shape[axis : axis + 1].numel()) if name in weights else 1
-    )
+    if name not in weights:
+        return 1
+    return max(1, weights[name].shape[axis : axis + 1].numel())
 
 
 def check_shapes(weights: Weights) -> None:
@@ -190,7 +189,7 @@ def check_shapes(weights: Weights) -> None:
         'cls_head': dict(type='TimeSformerHead', in_channels=width),
     }
     expected: dict[str, Tensor] = {}
-    for part, sizes in _by_part(arch).items():
+    for part, sizes in by_part(arch).items():
         cfg = sizes | others[part]
         if 'mlp_ratio' in cfg:
             cfg['mlp_ratio'] += 1e-6  # the block rounds width times ratio down
@@ -211,7 +210,7 @@ def check_shapes(weights: Weights) -> None:
             )
 
 
-def _by_part(arch: Architecture) -> dict[str, dict[str, Any]]:
+def by_part(arch: Architecture) -> dict[str, dict[str, Any]]:
     """Nest settings as a model's config does."""
     model: dict[str, dict[str, Any]] = defaultdict(dict)
     for key, value in arch.items():
@@ -274,4 +273,9 @@ def format_arch(arch: Architecture) -> str:
 
 def config_text(arch: Architecture) -> str:
     """Write an architecture as MMEngine stores configs, for ``arch_from_config``."""
-    return f'model = {_by_part(arch)}\n'
+    model = by_part(arch)
+    for key in OVERRIDABLE:
+        part, name = key.split('.')
+        if part in model:
+            model[part].setdefault(name, None)  # not the default: it is not known
+    return f'model = {model}\n'

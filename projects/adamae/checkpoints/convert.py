@@ -16,6 +16,7 @@ from .architecture import (
     OVERRIDABLE,
     Architecture,
     assume,
+    by_part,
     check_shapes,
     describe,
     format_arch,
@@ -195,10 +196,9 @@ def convert(
 def _report(source: Checkpoint, target: Export) -> list[str]:
     sizes = {k: t.numel() for k, t in source.weights.items()}
     count = sum(sizes.values()) - sizes.get('backbone.pos_embed', 0)
-    lines = [
-        f'found: {source.format.title}, {count / 1e6:.1f} M parameters',
-        f'model: {format_arch(source.arch)}',
-    ]
+    lines = [f'found: {source.format.title}, {count / 1e6:.1f} M parameters']
+    for part, sizes in by_part(source.arch).items():
+        lines.append(f'{part}: {format_arch(sizes)}')
     if source.assumed:
         lines.append(f'assumed: {format_arch(source.assumed)}')
     by_reason = defaultdict(list)
