@@ -91,14 +91,8 @@ def load_safely(path: str | Path, mmap: bool = False) -> Any:
     """Load a file of ``torch.save`` with torch's safe loader.
 
     Allowed in addition to tensors and plain values is ``argparse.Namespace``, a bag of
-    values that the authors of AdaMAE and VideoMAE put into their files.
-
-    Args:
-        path (str | Path): the file.
-        mmap (bool): leave tensors on the disk until they are used. Defaults to False.
-
-    Returns:
-        Any: its content, tensors on the CPU.
+    values that the authors of AdaMAE and VideoMAE put into their files. With ``mmap``,
+    tensors are left on the disk until they are used; else they are on the CPU.
 
     Raises:
         ValueError: if the file is damaged, no such file, or asks for other code.

@@ -98,12 +98,9 @@ def adapt_checkpoint(
         if _has_head(weights):
             _reset_head(weights, own)
         else:
-            _drop_pretraining_modules(
-                weights,
-                own,
-                drop=('sampler.', 'decoder.', 'backbone.norm.'),
-                new=('backbone.fc_norm.', 'cls_head.'),
-            )
+            drop = ('sampler.', 'decoder.', 'backbone.norm.')
+            new = ('backbone.fc_norm.', 'cls_head.')
+            _drop_pretraining_modules(weights, own, drop, new)
     _check(weights, model, source)
     stored.clear()
     stored.update(weights)
@@ -135,9 +132,8 @@ def load_pretrained(
         if name.startswith(start)
     }
     _resize_pos_embed(weights, module, _describe(stored, content))
-    _drop_pretraining_modules(
-        weights, module.state_dict(), drop=('norm.',), new=('fc_norm.',)
-    )
+    own = module.state_dict()
+    _drop_pretraining_modules(weights, own, drop=('norm.',), new=('fc_norm.',))
     _check(weights, module, checkpoint)
     module.load_state_dict(weights)
 
@@ -213,11 +209,9 @@ def _resize_pos_embed(
             else:
                 known, old = False, _guess_grid(found, new)
         weights[name] = resize_positions(table, old, new)
-        _log(
-            f'{name}: interpolated from {format_shape(old)} to {format_shape(new)} '
-            'tokens'
-            + ('' if known else ' (the first is a guess: the file does not tell)')
-        )
+        guess = '' if known else ' (the first is a guess: the file does not tell)'
+        sizes = f'{format_shape(old)} to {format_shape(new)}'
+        _log(f'{name}: interpolated from {sizes} tokens{guess}')
 
 
 def _guess_grid(positions: int, new: Grid) -> Grid:
@@ -310,9 +304,7 @@ def _compare(own: Weights, weights: Weights) -> str:
     expected, got = _describe(own, {}), _describe(weights, {})
     differences = [
         f'{key}={got.get(key)} instead of {expected.get(key)}'
-        for key in expected | got
+        for key in (expected | got if expected and got else ())
         if got.get(key) != expected.get(key)
     ]
-    if not expected or not got or not differences:
-        return ''
-    return f'It has {", ".join(differences)}. '
+    return f'It has {", ".join(differences)}. ' if differences else ''
