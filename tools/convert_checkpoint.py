@@ -1,18 +1,16 @@
 """Convert checkpoints of AdaMAE, VideoMAE, transformers and MMAction2."""
 
-from __future__ import annotations
-
-import argparse
-import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 
 FAMILIES = ('ours', 'released', 'transformers', 'mmaction')
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_args(argv: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line."""
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument(
-        'src', help='a file, or a folder of transformers; its kind is recognised'
+        'src', help='a file, or a folder of transformers; its kind is recognized'
     )
     parser.add_argument(
         'dst', help='a file (.pth or .safetensors), or a folder for transformers'
@@ -21,7 +19,7 @@ def parse_args() -> argparse.Namespace:
         '--to', choices=FAMILIES, default='ours', help='default: %(default)s'
     )
     parser.add_argument(
-        '--say',
+        '--set',
         nargs='+',
         default=[],
         metavar='KEY=VALUE',
@@ -29,21 +27,20 @@ def parse_args() -> argparse.Namespace:
         'backbone.img_size=224 backbone.num_heads=12 decoder.num_heads=6',
     )
     parser.add_argument('--force', action='store_true', help='overwrite DST')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    """Convert."""
-    args = parse_args()
-    # Seconds, and not needed for --help; compat comes with the package.
-    from projects.adamae.checkpoints.convert import convert, parse_said
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from projects.adamae.checkpoints.convert import convert, parse_overrides
+    from projects.adamae.launch import errors_in_one_line
 
-    try:
-        say = parse_said(args.say)
-        for line in convert(args.src, args.dst, args.to, say, args.force):
-            print(line, flush=True)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    with errors_in_one_line(OSError, ValueError):
+        overrides = parse_overrides(args.set)
+        report = convert(args.src, args.dst, args.to, overrides, args.force)
+    print(*report, sep='\n')
 
 
 if __name__ == '__main__':

@@ -6,12 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmaction.registry import MODELS
-from mmengine.registry import init_default_scope
 from torch.testing import assert_close
 
 from projects.adamae.checkpoints.convert import convert
-from projects.adamae.checkpoints.files import read_checkpoint
 from projects.adamae.checkpoints.formats import to_ours
+from tests.checkpoints.samples import assert_same, autoencoder, classifier, stored
 
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 transformers = pytest.importorskip('transformers')
@@ -36,7 +35,6 @@ CLASSES = 7
 
 @pytest.fixture(params=SIZES)
 def settings(request):
-    init_default_scope('mmaction')
     small = dict(
         num_hidden_layers=2,
         intermediate_size=64,
@@ -65,27 +63,17 @@ def peer(kind, settings, **kwargs):
     return model.eval()
 
 
-def build(settings, **parts):
-    """Our model of the same sizes."""
-    s = settings
-    backbone = dict(
-        type='MaskedVisionTransformer',
-        img_size=s['image_size'],
-        patch_size=s.get('patch_size', 16),
-        num_frames=s['num_frames'],
-        embed_dims=s['hidden_size'],
-        depth=s['num_hidden_layers'],
-        num_heads=s['num_attention_heads'],
-        mlp_ratio=s['intermediate_size'] / s['hidden_size'],
+def sizes(settings):
+    """The arguments of our backbone."""
+    return dict(
+        size=settings['image_size'],
+        patch_size=settings.get('patch_size', 16),
+        frames=settings['num_frames'],
+        embed_dims=settings['hidden_size'],
+        depth=settings['num_hidden_layers'],
+        num_heads=settings['num_attention_heads'],
+        mlp_ratio=settings['intermediate_size'] / settings['hidden_size'],
     )
-    preprocessor = dict(
-        type='AdaMAEDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-    )
-    return MODELS.build(
-        dict(backbone=backbone, data_preprocessor=preprocessor) | parts
-    ).eval()
 
 
 def clips_for(model, batch=2):
@@ -96,12 +84,12 @@ def clips_for(model, batch=2):
 
 
 def tube_mask(model, batch=2):
-    """Half of the places masked, the same ones at all times, others in each clip."""
+    """Half of the positions masked, the same ones at all times, others in each clip."""
     cfg = model.config
-    places = (cfg.image_size // cfg.patch_size) ** 2
-    order = torch.rand(batch, places).argsort(dim=1)
+    positions = (cfg.image_size // cfg.patch_size) ** 2
+    order = torch.rand(batch, positions).argsort(dim=1)
     steps = cfg.num_frames // cfg.tubelet_size
-    return (order < places // 2).repeat(1, steps)
+    return (order < positions // 2).repeat(1, steps)
 
 
 def assert_same_gradients(ours, theirs):
@@ -115,20 +103,15 @@ def assert_same_gradients(ours, theirs):
         assert_close(grads[name], gradient, rtol=1e-5, atol=1e-5 * scale, msg=name)
 
 
-def assert_same_file(first, second):
-    first, second = read_checkpoint(first).weights, read_checkpoint(second).weights
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
 def round_trip(model, settings, tmp_path):
     """Convert a model to ours, back, and check the files; return our weights."""
     model.save_pretrained(tmp_path / 'hf')
-    told = '\n'.join(convert(tmp_path / 'hf', tmp_path / 'ours.pth'))
-    assert f'found: {type(model).__name__} of transformers' in told
-    assert 'assumed' not in told
-    list(convert(tmp_path / 'ours.pth', tmp_path / 'back', 'transformers'))
-    assert_same_file(tmp_path / 'hf', tmp_path / 'back')
+    report = '\n'.join(convert(tmp_path / 'hf', tmp_path / 'ours.pth'))
+    assert f'found: {type(model).__name__} of transformers' in report
+    assert 'assumed' not in report
+    convert(tmp_path / 'ours.pth', tmp_path / 'back', 'transformers')
+    first, second = (stored(tmp_path / name) for name in ('hf', 'back'))
+    assert_same(first, second)
     loaded, info = type(model).from_pretrained(
         tmp_path / 'back', output_loading_info=True
     )
@@ -143,19 +126,15 @@ def round_trip(model, settings, tmp_path):
 
 def test_pretraining(settings, tmp_path):
     theirs = peer('VideoMAEForPreTraining', settings, use_mean_pooling=False)
-    ours = build(
-        settings,
-        type='MAERecognizer',
-        sampler=dict(type='RandomSamplerHead', mask_ratio=0.5),
-        decoder=dict(
-            type='MAEDecoder',
-            embed_dims=settings['decoder_hidden_size'],
-            depth=settings['decoder_num_hidden_layers'],
-            num_heads=settings['decoder_num_attention_heads'],
-            mlp_ratio=settings['decoder_intermediate_size']
-            / settings['decoder_hidden_size'],
-        ),
+    cfg = autoencoder('RandomSamplerHead', **sizes(settings))
+    width = settings['decoder_hidden_size']
+    cfg['decoder'].update(
+        embed_dims=width,
+        depth=settings['decoder_num_hidden_layers'],
+        num_heads=settings['decoder_num_attention_heads'],
+        mlp_ratio=settings['decoder_intermediate_size'] / width,
     )
+    ours = MODELS.build(cfg).eval()
     ours.load_state_dict(round_trip(theirs, settings, tmp_path), strict=True)
     clips, mask = clips_for(theirs), tube_mask(theirs)
     expected = theirs(clips, bool_masked_pos=mask)
@@ -173,15 +152,9 @@ def test_pretraining(settings, tmp_path):
 
 def test_classification(settings, tmp_path):
     theirs = peer('VideoMAEForVideoClassification', settings, num_labels=CLASSES)
-    ours = build(
-        settings,
-        type='Recognizer3D',
-        cls_head=dict(
-            type='TimeSformerHead',
-            num_classes=CLASSES,
-            in_channels=settings['hidden_size'],
-        ),
-    )
+    cfg = classifier(CLASSES, **sizes(settings))
+    cfg['cls_head']['in_channels'] = settings['hidden_size']
+    ours = MODELS.build(cfg).eval()
     ours.load_state_dict(round_trip(theirs, settings, tmp_path), strict=True)
     clips, labels = clips_for(theirs), torch.tensor([2, 5])
     expected = theirs(clips, labels=labels)
@@ -192,11 +165,8 @@ def test_classification(settings, tmp_path):
     assert_same_gradients(ours, theirs)
 
 
-def test_other_folders_are_refused(tmp_path):
-    (tmp_path / 'hf').mkdir()
-    with pytest.raises(ValueError, match='expected a folder of transformers'):
-        list(convert(tmp_path / 'hf', tmp_path / 'a.pth'))
+def test_other_models_are_rejected(tmp_path):
     model = transformers.VideoMAEModel(transformers.VideoMAEConfig(**SIZES['tiny']))
     model.save_pretrained(tmp_path / 'hf')
     with pytest.raises(ValueError, match='not a checkpoint of a known kind'):
-        list(convert(tmp_path / 'hf', tmp_path / 'a.pth'))
+        convert(tmp_path / 'hf', tmp_path / 'a.pth')

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from torch.testing import assert_close
 
 from projects.adamae.apis.models import load_model
-from projects.adamae.checkpoints import fit_checkpoint
+from projects.adamae.checkpoints import adapt_checkpoint
 from projects.adamae.checkpoints.loading import resize_positions
 from projects.adamae.datasets import from_config
 from projects.adamae.engine.hooks.training_state import preserve_training_state
@@ -172,7 +172,7 @@ def test_probe_sees_the_same_and_trains_its_head_only(cfg, tmp_path, kind):
     probe_cfg['cls_head']['type'] = 'LinearProbeHead'
     probe = MODELS.build(probe_cfg).train()
     content = dict(state_dict=model.state_dict())
-    fit_checkpoint(content, probe, 'train')
+    adapt_checkpoint(content, probe, 'train')
     probe.load_state_dict(content['state_dict'])
     x = clips_of(cfg)
     vectors = features.encode(model, x)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from mmaction.models import Recognizer3D
@@ -12,10 +10,10 @@ from mmaction.models.recognizers.base import BaseRecognizer
 from mmaction.registry import MODELS
 from mmaction.utils import ConfigType
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..models.mae_recognizer import MAERecognizer
+from ..utils.meta import without_weights
 
 
 class Part(NamedTuple):
@@ -30,22 +28,6 @@ class Part(NamedTuple):
     name: str
     parameters: int
     multiply_adds: int
-
-
-@contextmanager
-def without_weights() -> Iterator[None]:
-    """Build modules whose parameters have a shape and no memory (device ``meta``)."""
-
-    def forget(module: nn.Module, name: str, param: nn.Parameter | None) -> Any:
-        if param is None:
-            return None
-        return nn.Parameter(param.detach().to('meta'), param.requires_grad)
-
-    handle = register_module_parameter_registration_hook(forget)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @torch.no_grad()

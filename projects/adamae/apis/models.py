@@ -7,8 +7,8 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ..checkpoints import fit_checkpoint
-from ..checkpoints.files import read_checkpoint
+from ..checkpoints import adapt_checkpoint
+from ..checkpoints.io import read_file
 from ..models.backbones import MaskedVisionTransformer
 
 
@@ -36,8 +36,6 @@ def load_model(cfg: Config, checkpoint: str) -> BaseRecognizer:
             f"{type(model.backbone).__name__}; checkpoints of MMAction2's "
             'VisionTransformer load into it as they are, change the type'
         )
-    source = read_checkpoint(checkpoint)
-    content = dict(state_dict=dict(source.weights))
-    fit_checkpoint(content, model, 'test', checkpoint, source.said)
-    model.load_state_dict(content['state_dict'])
+    weights = adapt_checkpoint(read_file(checkpoint), model, 'test', checkpoint)
+    model.load_state_dict(weights)
     return model.eval()

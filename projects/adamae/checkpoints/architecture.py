@@ -1,6 +1,6 @@
-"""What a checkpoint says about its model: by shapes, and by what lies beside them.
+"""What a checkpoint says about its model: by shapes, and by what is stored with them.
 
-An architecture is a flat dict in the language of our configs, for example
+An architecture is a flat dict of settings of our configs, for example
 ``{'backbone.embed_dims': 768, 'backbone.num_heads': 12, 'cls_head.num_classes': 400}``.
 What a checkpoint does not say is not in it.
 """
@@ -8,23 +8,21 @@ What a checkpoint does not say is not in it.
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import isqrt, prod
 from typing import Any
 
+from mmaction.registry import MODELS
 from torch import Tensor
+
+from ..utils.meta import without_weights
 
 Architecture = dict[str, Any]
 Grid = tuple[int, int, int]
+Weights = Mapping[str, Tensor]
 
-#: Our setting and the authors' command line argument.
-RELEASED_ARGS = {
-    'backbone.img_size': 'input_size',
-    'backbone.num_frames': 'num_frames',
-}
-# What weights do not tell, and what is taken where a config does not either.
+# What shapes do not tell, and its value where a config is silent too.
 _DEFAULTS = {
     'backbone.img_size': 224,
     'backbone.num_frames': 16,
@@ -32,27 +30,22 @@ _DEFAULTS = {
     'backbone.norm_cfg': {'type': 'LN', 'eps': 1e-6},
     'decoder.num_heads': 6,
 }
-SAYABLE = tuple(_DEFAULTS)
+#: What a user may have to state.
+OVERRIDABLE = tuple(_DEFAULTS)
 _SPATIAL, _TEMPORAL = 'backbone.pos_embed_spatial', 'backbone.pos_embed_temporal'
 # Attention heads of the published models by their width, decoders included.
 _HEADS = {192: 3, 384: 6, 512: 8, 640: 8, 768: 12, 1024: 16, 1280: 16}
-_NAMES = {
-    (384, 12): 'ViT-S',
-    (768, 12): 'ViT-B',
-    (1024, 24): 'ViT-L',
-    (1280, 32): 'ViT-H',
-}
 
 
-def said_by_config(text: str) -> Architecture:
-    """Read the model of a config's text, without running it.
+def is_valid(key: str, value: Any) -> bool:
+    """Tell whether a value can be that of a key of ``OVERRIDABLE``."""
+    if key == 'backbone.norm_cfg':
+        return isinstance(value, dict) and {'type', 'eps'} <= value.keys()
+    return type(value) is int and value > 0
 
-    Args:
-        text (str): what MMEngine stores in a checkpoint as ``meta['cfg']``.
 
-    Returns:
-        Architecture: what weights do not tell; empty if there is no backbone in it.
-    """
+def arch_from_config(text: str) -> Architecture:
+    """Read the model of a config's text (``meta['cfg']``), without running it."""
     try:
         body = ast.parse(text).body
     except SyntaxError:
@@ -63,12 +56,12 @@ def said_by_config(text: str) -> Architecture:
             model = _literal(node.value)
     if not isinstance(model, dict) or 'backbone' not in model:
         return {}
-    said = {}
+    arch = {}
     for key, default in _DEFAULTS.items():
         part, name = key.split('.')
         if isinstance(model.get(part), dict):
-            said[key] = model[part].get(name, default)
-    return said
+            arch[key] = model[part].get(name, default)
+    return arch
 
 
 def _literal(node: ast.expr) -> Any:
@@ -86,150 +79,151 @@ def _literal(node: ast.expr) -> Any:
     return None
 
 
-def describe(weights: Mapping[str, Tensor], said: Architecture) -> Architecture:
-    """Tell the architecture of weights.
+def describe(weights: Weights, stated: Architecture) -> Architecture:
+    """Tell the architecture of weights of ours.
 
     Args:
         weights (Mapping[str, Tensor]): under our names.
-        said (Architecture): what the file says beside them.
+        stated (Architecture): what is known apart from them; parts that the weights do
+            not have are ignored.
 
     Returns:
-        Architecture: what the shapes say, and of ``said`` what concerns parts that
-        the file holds.
+        Architecture: what shapes and ``stated`` say.
 
     Raises:
-        ValueError: if the two do not agree on the number of tokens, or the shapes among
-            themselves.
+        ValueError: if the two do not agree on the number of tokens.
     """
-    kernel = weights['backbone.patch_embed.projection.weight']
-    if kernel.ndim != 5:
-        raise ValueError(
-            'backbone.patch_embed.projection.weight: expected a kernel over time, rows '
-            f'and columns (5 axes), got shape {tuple(kernel.shape)}: a model of images?'
-        )
-    width, channels, tubelet, patch, _ = kernel.shape
-    arch = {
-        'backbone.patch_size': patch,
-        'backbone.in_channels': channels,
-        'backbone.tubelet_size': tubelet,
-        **_stack('backbone', width, weights),
-    }
-    if 'decoder.embed.weight' in weights:
-        arch |= _stack('decoder', weights['decoder.embed.weight'].shape[0], weights)
-    if 'cls_head.fc_cls.weight' in weights:
-        arch['cls_head.num_classes'] = weights['cls_head.fc_cls.weight'].shape[0]
-    _check_shapes(weights, arch)
-    held = {key.split('.')[0] for key in arch}
-    arch = (
-        _clip(weights, arch)
-        | {k: v for k, v in said.items() if k.split('.')[0] in held}
-        | arch
-    )
-    grid, positions = token_grid(arch), num_positions(weights)
+    arch = _sizes(weights)
+    parts = by_part(arch)
+    arch |= {key: v for key, v in stated.items() if key.split('.')[0] in parts}
+    grid, positions = token_grid(arch), _num_positions(weights)
     if grid and positions and prod(grid) != positions:
         raise ValueError(
-            f'expected positions for {by(grid)} tokens, as the file tells of '
+            f'expected positions for {format_shape(grid)} tokens, as the file tells of '
             f'{arch["backbone.num_frames"]} frames of {arch["backbone.img_size"]} '
             f'pixels, got {positions}'
         )
     return arch
 
 
-def _check_shapes(weights: Mapping[str, Tensor], arch: Architecture) -> None:
-    """Compare all shapes with the few that tell the architecture."""
-    width = arch['backbone.embed_dims']
-    ends: dict[str, dict[str, tuple[Any, ...]]] = {}
-    ends['backbone'] = {'patch_embed.projection.bias': (width,)}
-    if 'decoder.embed_dims' in arch:
-        inner = arch['decoder.embed_dims']
-        pixels = len(weights['decoder.head.weight'])  # of one frame or more
-        ends['decoder'] = {
-            'embed.weight': (inner, width),
-            'embed.bias': (inner,),
-            'mask_token': (1, 1, inner),
-            'head.weight': (pixels, inner),
-            'head.bias': (pixels,),
-        }
-    if 'cls_head.num_classes' in arch:
-        classes = arch['cls_head.num_classes']
-        ends['cls_head'] = {
-            'fc_cls.weight': (classes, width),
-            'fc_cls.bias': (classes,),
-        }
-    expected: tuple[Any, ...] | None
-    for name, tensor in weights.items():
-        part, _, rest = name.partition('.')
-        if block := re.fullmatch(r'blocks\.\d+\.(.+)', rest):
-            prefix = f'{part}.blocks.0'
-            hidden = len(weights[f'{prefix}.mlp.layers.0.0.weight'])
-            inner = len(weights[f'{prefix}.norm1.weight'])
-            expected = _block_shapes(inner, hidden).get(block[1])
-        elif re.fullmatch(r'(fc_)?norm\.(weight|bias)', rest):
-            inner = arch.get(f'{part}.embed_dims')
-            expected = (inner,) if inner else None
-        elif rest.startswith('pos_embed'):
-            inner = arch.get(f'{part}.embed_dims', tensor.shape[-1])
-            expected = (1, tensor.shape[1] if tensor.ndim == 3 else 'N', inner)
-        else:
-            expected = ends.get(part, {}).get(rest)
-        if expected is not None and tuple(tensor.shape) != expected:
-            raise ValueError(
-                f'{name}: expected shape {by(expected)}, as the other weights have it, '
-                f'got {by(tuple(tensor.shape))}'
-            )
-
-
-def _block_shapes(width: int, hidden: int) -> dict[str, tuple[int, ...]]:
-    """Tell the shapes of a transformer block."""
-    vectors = (
-        *('norm1.weight', 'norm1.bias', 'norm2.weight', 'norm2.bias'),
-        *('attn.q_bias', 'attn.v_bias', 'attn.proj.bias', 'mlp.layers.1.bias'),
-        *('gamma_1', 'gamma_2'),
-    )
-    return {
-        **dict.fromkeys(vectors, (width,)),
-        'attn.qkv.weight': (3 * width, width),
-        'attn.proj.weight': (width, width),
-        'mlp.layers.0.0.weight': (hidden, width),
-        'mlp.layers.0.0.bias': (hidden,),
-        'mlp.layers.1.weight': (width, hidden),
+def _sizes(weights: Weights) -> Architecture:
+    """Read off the few shapes that determine all others."""
+    name = 'backbone.patch_embed.projection.weight'
+    shape = tuple(weights[name].shape)
+    if len(shape) != 5 or 0 in shape:
+        raise ValueError(
+            f'{name}: expected a kernel over time, rows and columns (5 axes), got '
+            f'shape {shape}: a model of images?'
+        )
+    width, channels, tubelet, patch, _ = shape
+    arch = {
+        'backbone.patch_size': patch,
+        'backbone.in_channels': channels,
+        'backbone.tubelet_size': tubelet,
+        'backbone.qkv_bias': 'backbone.blocks.0.attn.q_bias' in weights,
+        **_stack_sizes('backbone', width, weights),
     }
+    if _SPATIAL in weights:
+        side = isqrt(_length(weights, _SPATIAL, 1))  # of square frames
+        arch['backbone.img_size'] = side * patch
+        arch['backbone.num_frames'] = _length(weights, _TEMPORAL, 1) * tubelet
+    else:
+        arch['backbone.use_mean_pooling'] = 'backbone.fc_norm.weight' in weights
+    if 'decoder.embed.weight' in weights:
+        width = _length(weights, 'decoder.embed.weight')
+        arch |= _stack_sizes('decoder', width, weights)
+    if {'sampler.pos_embed', 'sampler.head.weight'} <= weights.keys():
+        width = _length(weights, 'sampler.head.weight', 1)
+        arch |= _stack_sizes('sampler', width, weights)
+    if 'cls_head.fc_cls.weight' in weights:
+        arch['cls_head.num_classes'] = _length(weights, 'cls_head.fc_cls.weight')
+    return arch
 
 
-def _clip(weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
-    """Tell the size of a clip by separable positions, of square frames."""
-    if _SPATIAL not in weights:
-        return {}
-    side, steps = isqrt(weights[_SPATIAL].shape[1]), weights[_TEMPORAL].shape[1]
-    return {
-        'backbone.num_frames': steps * arch['backbone.tubelet_size'],
-        'backbone.img_size': side * arch['backbone.patch_size'],
-    }
-
-
-def _stack(part: str, width: int, weights: Mapping[str, Tensor]) -> Architecture:
+def _stack_sizes(part: str, width: int, weights: Weights) -> Architecture:
     """Tell the sizes of a stack of transformer blocks."""
     prefix = f'{part}.blocks.'
     blocks = {n[len(prefix) :].split('.')[0] for n in weights if n.startswith(prefix)}
+    hidden = _length(weights, f'{prefix}0.mlp.layers.0.0.weight')
     return {
         f'{part}.embed_dims': width,
         f'{part}.depth': len(blocks),
-        f'{part}.mlp_ratio': weights[f'{prefix}0.mlp.layers.0.0.weight'].shape[0]
-        / width,
-        f'{part}.qkv_bias': f'{prefix}0.attn.q_bias' in weights,
+        f'{part}.mlp_ratio': hidden / width,
     }
 
 
-def assume(weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
-    """Guess what a checkpoint does not say.
+def _length(weights: Weights, name: str, axis: int = 0) -> int:
+    """Measure a weight; 1 where there is nothing, which check_shapes reports."""
+    if name not in weights:
+        return 1
+    return max(1, weights[name].shape[axis : axis + 1].numel())
 
-    Args:
-        weights (Mapping[str, Tensor]): under our names.
-        arch (Architecture): what it says.
 
-    Returns:
-        Architecture: only what was guessed: the heads of published models of that
-        width, and clips of 16 frames if that fits the number of positions.
+def check_shapes(weights: Weights) -> None:
+    """Compare weights of ours with the model whose sizes they have; unknown ones pass.
+
+    Raises:
+        ValueError: if the shape of one does not fit the others.
+    """
+    arch = _sizes(weights)
+    width = arch['backbone.embed_dims']
+    encoder = 'Separable' if _SPATIAL in weights else 'Masked'
+    decoder = 'Separable' if 'decoder.pos_embed_spatial' in weights else ''
+    shared = dict(num_heads=1, in_channels=width, grid_size=(1, 1, 2))
+    others: dict[str, dict[str, Any]] = {
+        'backbone': dict(
+            type=f'{encoder}VisionTransformer',
+            img_size=arch['backbone.patch_size'],
+            num_frames=arch['backbone.tubelet_size'],
+            num_heads=1,
+            qkv_bias=True,
+            init_values=1.0,
+            use_mean_pooling=False,
+        ),
+        'decoder': dict(
+            type=f'{decoder}MAEDecoder',
+            out_channels=_length(weights, 'decoder.head.weight'),
+            **shared,
+        ),
+        'sampler': dict(type='AdaptiveSamplerHead', mask_ratio=0.5, **shared),
+        'cls_head': dict(type='TimeSformerHead', in_channels=width),
+    }
+    expected: dict[str, Tensor] = {}
+    for part, sizes in by_part(arch).items():
+        cfg = sizes | others[part]
+        if 'mlp_ratio' in cfg:
+            cfg['mlp_ratio'] += 1e-6  # the block rounds width times ratio down
+        with without_weights():
+            expected |= MODELS.build(cfg).state_dict(prefix=f'{part}.')
+    for name, tensor in weights.items():
+        # In fine-tuning the norm has the same shape and another name.
+        own = expected.get(name.replace('.fc_norm.', '.norm.'))
+        if own is None:
+            continue
+        shape: tuple[Any, ...] = tuple(own.shape)
+        if 'pos_embed' in name:  # of any number of tokens
+            shape = (1, tensor.shape[1] if tensor.ndim == 3 else 'N', shape[2])
+        if tuple(tensor.shape) != shape:
+            raise ValueError(
+                f'{name}: expected shape {format_shape(shape)}, as the other weights '
+                f'have it, got {format_shape(tuple(tensor.shape))}'
+            )
+
+
+def by_part(arch: Architecture) -> dict[str, dict[str, Any]]:
+    """Nest settings as a model's config does."""
+    model: dict[str, dict[str, Any]] = defaultdict(dict)
+    for key, value in arch.items():
+        part, name = key.split('.')
+        model[part][name] = value
+    return dict(model)
+
+
+def assume(weights: Weights, arch: Architecture) -> Architecture:
+    """Guess what a checkpoint does not say: settings that are not in ``arch`` yet.
+
+    These are the heads of published models of that width, and clips of 16 frames if
+    that fits the number of positions.
     """
     guess = {}
     for part in ('backbone', 'decoder'):
@@ -238,7 +232,7 @@ def assume(weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
             heads = 16  # of SpatiotemporalMAE, at a width where VideoMAE has 8
         if heads and f'{part}.num_heads' not in arch:
             guess[f'{part}.num_heads'] = heads
-    positions = num_positions(weights)
+    positions = _num_positions(weights)
     if positions and token_grid(arch) is None:
         steps = 16 // arch['backbone.tubelet_size']
         side = isqrt(positions // steps)
@@ -248,33 +242,18 @@ def assume(weights: Mapping[str, Tensor], arch: Architecture) -> Architecture:
     return guess
 
 
-def num_positions(weights: Mapping[str, Tensor]) -> int | None:
-    """Count the places of the position tables.
-
-    Args:
-        weights (Mapping[str, Tensor]): under our names.
-
-    Returns:
-        int | None: N, or None if there is no table.
-    """
+def _num_positions(weights: Weights) -> int | None:
+    """Count the tokens that the position tables are for; None if there is no table."""
     for name in ('backbone.pos_embed', 'sampler.pos_embed'):
         if name in weights:
-            return weights[name].shape[1]
+            return _length(weights, name, 1)
     if _SPATIAL in weights:
-        return weights[_SPATIAL].shape[1] * weights[_TEMPORAL].shape[1]
+        return _length(weights, _SPATIAL, 1) * _length(weights, _TEMPORAL, 1)
     return None
 
 
 def token_grid(arch: Architecture) -> Grid | None:
-    """Tell the token grid.
-
-    Args:
-        arch (Architecture): of a checkpoint.
-
-    Returns:
-        tuple[int, int, int] | None: tokens along time, rows, columns; None if clip or
-        token size are not known.
-    """
+    """Tell the number of tokens along time, rows and columns, if it is known."""
     try:
         side = arch['backbone.img_size'] // arch['backbone.patch_size']
         return arch['backbone.num_frames'] // arch['backbone.tubelet_size'], side, side
@@ -282,54 +261,21 @@ def token_grid(arch: Architecture) -> Grid | None:
         return None
 
 
-def by(sizes: tuple[Any, ...]) -> str:
+def format_shape(sizes: tuple[Any, ...]) -> str:
     """Write sizes as in 8x14x14."""
     return 'x'.join(map(str, sizes))
 
 
-def summary(arch: Architecture) -> str:
-    """Describe an architecture to people.
-
-    Args:
-        arch (Architecture): of a checkpoint.
-
-    Returns:
-        str: one line.
-    """
-    a: Callable[[str], Any] = arch.get
-    width, depth = a('backbone.embed_dims'), a('backbone.depth')
-    patch = a('backbone.patch_size')
-    heads = [f'{a("backbone.num_heads")} heads'] if 'backbone.num_heads' in arch else []
-    sizes = ', '.join([f'width {width}', f'depth {depth}', *heads])
-    words = [
-        f'{_NAMES.get((width, depth), "ViT")} ({sizes})',
-        f'tokens of {by((a("backbone.tubelet_size"), patch, patch))} pixels',
-    ]
-    if grid := token_grid(arch):
-        size = a('backbone.img_size')
-        words.append(
-            f'clips of {by((a("backbone.num_frames"), size, size))}, grid {by(grid)}'
-        )
-    if 'decoder.depth' in arch:
-        words.append(
-            f'decoder {a("decoder.embed_dims")} wide, {a("decoder.depth")} deep'
-        )
-    if 'cls_head.num_classes' in arch:
-        words.append(f'{a("cls_head.num_classes")} classes')
-    return ', '.join(words)
+def format_arch(arch: Architecture) -> str:
+    """List settings for people."""
+    return ', '.join(f'{key}={value}' for key, value in arch.items())
 
 
 def config_text(arch: Architecture) -> str:
-    """Write an architecture as MMEngine stores configs in checkpoints.
-
-    Args:
-        arch (Architecture): of a checkpoint.
-
-    Returns:
-        str: what :func:`said_by_config` reads.
-    """
-    model: dict[str, dict[str, Any]] = defaultdict(dict)
-    for key, value in arch.items():
+    """Write an architecture as MMEngine stores configs, for ``arch_from_config``."""
+    model = by_part(arch)
+    for key in OVERRIDABLE:
         part, name = key.split('.')
-        model[part][name] = value
-    return f'model = {dict(model)}\n'
+        if part in model:
+            model[part].setdefault(name, None)  # not the default: it is not known
+    return f'model = {model}\n'

@@ -1,65 +1,59 @@
 """The same weights under the names of different code bases, as tables.
 
-A table is a sequence of pairs (our name, their name or names). ``{i}`` stands for a
+A table is a sequence of rules (our name, their name or names). ``{i}`` stands for a
 number, ``{p}`` for weight or bias, ``{name}`` for anything. Several names on the other
 side are parts of one weight of ours, stacked along its first axis. Where several
-pairs have the same left side, all are read and the first is written.
+rules have the same name of ours, all are read and the first is written.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import torch
 from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
 from torch import Tensor
 
-Rule = tuple[str, tuple[str, ...]]
+from .architecture import Weights
+
+Rule = tuple[str, ...]
 
 _FIELDS = {'i': r'\d+', 'p': 'weight|bias', 'name': '.+'}
 
 
 def _rules(
-    *pairs: tuple[str, str | tuple[str, ...]], ours: str = '', theirs: str = ''
+    *rules: str | Rule, ours: str = '', theirs: str = '', both: str = ''
 ) -> tuple[Rule, ...]:
-    """Make rules of pairs, with a prefix before each side."""
+    """Put prefixes before the two sides of rules; one name alone is that of both."""
+    pairs = ((rule, rule) if isinstance(rule, str) else rule for rule in rules)
     return tuple(
-        (
-            ours + left,
-            tuple(theirs + n for n in ([right] if isinstance(right, str) else right)),
-        )
-        for left, right in pairs
+        (ours + both + left, *(theirs + both + name for name in right))
+        for left, *right in pairs
     )
 
 
-_RELEASED_BLOCK = _rules(
-    ('norm1.{p}', 'norm1.{p}'),
-    ('attn.q_bias', 'attn.q_bias'),
-    ('attn.v_bias', 'attn.v_bias'),
-    ('attn.qkv.weight', 'attn.qkv.weight'),
-    ('attn.proj.{p}', 'attn.proj.{p}'),
-    ('norm2.{p}', 'norm2.{p}'),
+_TIMM_BLOCK = (
+    'norm1.{p}',
+    'attn.proj.{p}',
+    'norm2.{p}',
     ('mlp.layers.0.0.{p}', 'mlp.fc1.{p}'),
     ('mlp.layers.1.{p}', 'mlp.fc2.{p}'),
-    ('gamma_1', 'gamma_1'),
-    ('gamma_2', 'gamma_2'),
 )
-_SPATIOTEMPORAL_BLOCK = _rules(
-    ('norm1.{p}', 'norm1.{p}'),
+_RELEASED_BLOCK = (
+    *_TIMM_BLOCK,
+    *('attn.q_bias', 'attn.v_bias', 'attn.qkv.weight', 'gamma_1', 'gamma_2'),
+)
+_SPATIOTEMPORAL_BLOCK = (
+    *_TIMM_BLOCK,
     ('attn.q_bias', 'attn.q.bias'),
     ('attn.v_bias', 'attn.v.bias'),
-    ('attn.qkv.weight', ('attn.q.weight', 'attn.k.weight', 'attn.v.weight')),
-    ('attn.proj.{p}', 'attn.proj.{p}'),
-    ('norm2.{p}', 'norm2.{p}'),
-    ('mlp.layers.0.0.{p}', 'mlp.fc1.{p}'),
-    ('mlp.layers.1.{p}', 'mlp.fc2.{p}'),
+    ('attn.qkv.weight', 'attn.q.weight', 'attn.k.weight', 'attn.v.weight'),
 )
-_TRANSFORMERS_BLOCK = _rules(
+_TRANSFORMERS_BLOCK = (
     ('norm1.{p}', 'layernorm_before.{p}'),
     # So in files; the modules of transformers 5.23 say query.bias and value.bias.
     ('attn.q_bias', 'attention.attention.q_bias'),
@@ -68,83 +62,76 @@ _TRANSFORMERS_BLOCK = _rules(
     ('attn.v_bias', 'attention.attention.value.bias'),
     (
         'attn.qkv.weight',
-        (
-            'attention.attention.query.weight',
-            'attention.attention.key.weight',
-            'attention.attention.value.weight',
-        ),
+        'attention.attention.query.weight',
+        'attention.attention.key.weight',
+        'attention.attention.value.weight',
     ),
     ('attn.proj.{p}', 'attention.output.dense.{p}'),
     ('norm2.{p}', 'layernorm_after.{p}'),
     ('mlp.layers.0.0.{p}', 'intermediate.dense.{p}'),
     ('mlp.layers.1.{p}', 'output.dense.{p}'),
 )
-_RELEASED_ENCODER = (
-    *_rules(
-        ('patch_embed.projection.{p}', 'patch_embed.proj.{p}'),
-        ('pos_embed', 'pos_embed'),  # only a learnable one is in their files
-        ('norm.{p}', 'norm.{p}'),
-    ),
-    *_rules(*_RELEASED_BLOCK, ours='blocks.{i}.', theirs='blocks.{i}.'),
+_RELEASED_ENCODER = _rules(
+    ('patch_embed.projection.{p}', 'patch_embed.proj.{p}'),
+    'pos_embed',  # only a learnable one is in their files
+    'norm.{p}',
+    *_rules(*_RELEASED_BLOCK, both='blocks.{i}.'),
 )
-_TRANSFORMERS_ENCODER = (
-    *_rules(
-        ('patch_embed.projection.{p}', 'embeddings.patch_embeddings.projection.{p}'),
-        ('norm.{p}', 'layernorm.{p}'),
-    ),
+_TRANSFORMERS_ENCODER = _rules(
+    ('patch_embed.projection.{p}', 'embeddings.patch_embeddings.projection.{p}'),
+    ('norm.{p}', 'layernorm.{p}'),
     *_rules(*_TRANSFORMERS_BLOCK, ours='blocks.{i}.', theirs='encoder.layer.{i}.'),
+    ours='backbone.',
+    theirs='videomae.',
 )
-_SEPARABLE = _rules(
-    ('cls_token', 'cls_token'),
-    ('pos_embed_class', 'pos_embed_class'),
-    ('pos_embed_spatial', 'pos_embed_spatial'),
-    ('pos_embed_temporal', 'pos_embed_temporal'),
+_SEPARABLE = ('cls_token', 'pos_embed_class', 'pos_embed_spatial', 'pos_embed_temporal')
+_SPATIOTEMPORAL_ENCODER = _rules(
+    *_SEPARABLE,
+    ('patch_embed.projection.{p}', 'patch_embed.proj.{p}'),
+    'norm.{p}',
+    *_rules(*_SPATIOTEMPORAL_BLOCK, both='blocks.{i}.'),
+    ours='backbone.',
 )
-_SPATIOTEMPORAL_ENCODER = (
-    *_rules(
-        *_SEPARABLE,
-        ('patch_embed.projection.{p}', 'patch_embed.proj.{p}'),
-        ('norm.{p}', 'norm.{p}'),
-        ours='backbone.',
-    ),
-    *_rules(*_SPATIOTEMPORAL_BLOCK, ours='backbone.blocks.{i}.', theirs='blocks.{i}.'),
+_SPATIOTEMPORAL_DECODER = _rules(
+    *_rules(*_SEPARABLE, theirs='decoder_'),
+    ('embed.{p}', 'decoder_embed.{p}'),
+    'mask_token',
+    ('norm.{p}', 'decoder_norm.{p}'),
+    ('head.{p}', 'decoder_pred.{p}'),
+    *_rules(*_SPATIOTEMPORAL_BLOCK, ours='blocks.{i}.', theirs='decoder_blocks.{i}.'),
+    ours='decoder.',
 )
-_SPATIOTEMPORAL_DECODER = (
-    *_rules(*_SEPARABLE, ours='decoder.', theirs='decoder_'),
-    *_rules(
-        ('decoder.embed.{p}', 'decoder_embed.{p}'),
-        ('decoder.mask_token', 'mask_token'),
-        ('decoder.norm.{p}', 'decoder_norm.{p}'),
-        ('decoder.head.{p}', 'decoder_pred.{p}'),
-    ),
-    *_rules(
-        *_SPATIOTEMPORAL_BLOCK,
-        ours='decoder.blocks.{i}.',
-        theirs='decoder_blocks.{i}.',
-    ),
-)
-_DECODER_ENDS = _rules(
+_DECODER_ENDS = (
     ('decoder.embed.weight', 'encoder_to_decoder.weight'),
     ('decoder.mask_token', 'mask_token'),
-    ('decoder.norm.{p}', 'decoder.norm.{p}'),
-    ('decoder.head.{p}', 'decoder.head.{p}'),
+    *_rules('norm.{p}', 'head.{p}', both='decoder.'),
 )
-_OURS, _STOCK = (
-    _rules(*((f'{part}.{{name}}', f'{part}.{{name}}') for part in parts))
-    for parts in (
-        ('backbone', 'sampler', 'decoder', 'cls_head'),
-        ('backbone', 'cls_head'),
-    )
+_RELEASED_DECODER = (
+    *_rules(*_RELEASED_BLOCK, both='decoder.blocks.{i}.'),
+    *_DECODER_ENDS,
 )
+_TRANSFORMERS_DECODER = (
+    *_rules(
+        *_TRANSFORMERS_BLOCK,
+        ours='decoder.blocks.{i}.',
+        theirs='decoder.decoder_layers.{i}.',
+    ),
+    *_DECODER_ENDS,
+)
+_STOCK = _rules('backbone.{name}', 'cls_head.{name}')
+_OURS = (*_STOCK, *_rules('sampler.{name}', 'decoder.{name}'))
 
-# A bias of the keys adds to all logits of a query alike: softmax takes it away.
-_KEY_BIASES = _rules(
+_KEY_BIASES = (
     ('backbone.blocks.{i}.attn.q_bias', 'blocks.{i}.attn.k.bias'),
     ('decoder.blocks.{i}.attn.q_bias', 'decoder_blocks.{i}.attn.k.bias'),
 )
+_NO_OP = (
+    'biases of attention keys: they add the same to all logits of a query, which '
+    'softmax takes away, so the model computes the same'
+)
 _TABLE = 'backbone.pos_embed'
 _NO_TABLE = {_TABLE: 'the fixed sin-cos table, which the other side makes itself'}
-_NO_SAMPLER = {'sampler.': 'the other side has no learnt sampler'}
+_NO_SAMPLER = {'sampler.': 'the other side has no learned sampler'}
 _NO_PRETRAINING = dict.fromkeys(
     ('sampler.', 'decoder.'), 'MMAction2 has no masked pre-training'
 )
@@ -166,129 +153,102 @@ class Format:
         family (str): the code base, as ``tools/convert_checkpoint.py --to`` spells it.
         title (str): what it is, for people.
         rules (tuple[Rule, ...]): the table of names.
-        tells (tuple[str, ...]): our names of weights that tell this kind of model.
-        omits (dict[str, str]): our prefixes that have no place there, and why.
-        idle (tuple[Rule, ...]): weights of theirs that change nothing: left out in
-            reading, written as zeros of the shape of our weight on the left.
-        bars (tuple[str, ...]): our names of weights that no such model has.
+        required_keys (tuple[str, ...]): our names of weights that every such model has.
+        forbidden_keys (tuple[str, ...]): our names of weights that no such model has.
+        dropped_prefixes (dict[str, str]): our prefixes of weights that have no place
+            there and are skipped in writing, and why.
+        no_op_weights (tuple[Rule, ...]): weights of theirs that change nothing: skipped
+            in reading, written as zeros of the shape of our weight on the left.
     """
 
     family: str
     title: str
     rules: tuple[Rule, ...]
-    tells: tuple[str, ...]
-    omits: dict[str, str] = field(default_factory=dict)
-    idle: tuple[Rule, ...] = ()
-    bars: tuple[str, ...] = ()
+    required_keys: tuple[str, ...]
+    forbidden_keys: tuple[str, ...] = ()
+    dropped_prefixes: dict[str, str] = field(default_factory=dict)
+    no_op_weights: tuple[Rule, ...] = ()
 
-    def idle_in(self, names: Iterable[str]) -> list[str]:
-        """Find the weights that change nothing.
+    def matches(self, names: Collection[str]) -> bool:
+        """Tell by our names of its weights whether a model is of this kind."""
+        required, forbidden = set(self.required_keys), set(self.forbidden_keys)
+        return required.issubset(names) and forbidden.isdisjoint(names)
 
-        Args:
-            names (Iterable[str]): their names of weights.
+    def is_no_op(self, name: str) -> bool:
+        """Tell whether a weight of theirs changes nothing."""
+        return any(_translate(name, theirs, '-') for _, theirs in self.no_op_weights)
 
-        Returns:
-            list[str]: those of them that :meth:`read` leaves out.
-        """
-        return [
-            name
-            for name in names
-            if any(_translate(name, right[0], '-') for _, right in self.idle)
-        ]
+    def find(self, name: str) -> tuple[str, int, int] | None:
+        """Find our name of a weight, which part of ours it is, and of how many."""
+        for ours, *theirs in self.rules:
+            for place, part in enumerate(theirs):
+                if found := _translate(name, part, ours):
+                    return found, place, len(theirs)
+        return None
 
-    def holds(self, names: Iterable[str]) -> bool:
-        """Tell whether a model is of this kind.
-
-        Args:
-            names (Iterable[str]): our names of its weights.
-
-        Returns:
-            bool: whether they tell so.
-        """
-        names = set(names)
-        return names.issuperset(self.tells) and names.isdisjoint(self.bars)
-
-    def read(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give weights our names.
-
-        Args:
-            weights (Mapping[str, Tensor]): weights under their names.
+    def read(self, weights: Weights) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Give weights our names; where several are one of ours, they are joined.
 
         Returns:
-            dict[str, Tensor]: under ours; the same tensors but where parts are joined.
+            tuple[dict[str, Tensor], dict[str, str]]: the weights, and what was skipped:
+            their names and the reasons.
 
         Raises:
-            ValueError: if a name is not in the table, a part is missing, or blocks are
-                incomplete.
+            ValueError: if a name is not in the table, a part is missing or does not fit
+                the others, or blocks are incomplete.
         """
         parts: dict[str, dict[int, Tensor]] = defaultdict(dict)
-        totals, unknown = {}, []
-        idle = set(self.idle_in(weights))
+        totals, skipped, unknown = {}, {}, []
         for name, tensor in weights.items():
-            if name in idle:
-                continue
-            hits = (
-                (_translate(name, part, left), place, len(right))
-                for left, right in self.rules
-                for place, part in enumerate(right)
-            )
-            ours, place, total = next((hit for hit in hits if hit[0]), ('', 0, 0))
-            if ours:
+            if self.is_no_op(name):
+                skipped[name] = _NO_OP
+            elif found := self.find(name):
+                ours, place, totals[ours] = found
                 parts[ours][place] = tensor
-                totals[ours] = total
             else:
                 unknown.append(name)
         if unknown:
-            raise ValueError(f'{some(unknown)}: not in a {self.title}')
-        halves = [name for name, found in parts.items() if len(found) < totals[name]]
-        if halves:
-            raise ValueError(f'{some(halves)}: a part is missing in this {self.title}')
+            raise ValueError(f'{abbreviate(unknown)}: not in a {self.title}')
+        incomplete = [n for n, found in parts.items() if len(found) < totals[n]]
+        if incomplete:
+            raise ValueError(
+                f'{abbreviate(incomplete)}: a part is missing in this {self.title}'
+            )
         _check_blocks(parts)
-        return {
-            name: torch.cat([found[k] for k in sorted(found)])
-            if len(found) > 1
-            else found[0]
-            for name, found in parts.items()
-        }
+        return {name: _join(name, found) for name, found in parts.items()}, skipped
 
-    def write(
-        self, weights: Mapping[str, Tensor]
-    ) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Give weights their names.
-
-        Args:
-            weights (Mapping[str, Tensor]): weights under our names.
+    def write(self, weights: Weights) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Give weights of ours their names.
 
         Returns:
-            tuple[dict[str, Tensor], dict[str, str]]: under theirs, and what was left
-            out: our names and the reasons.
+            tuple[dict[str, Tensor], dict[str, str]]: the weights, and what was skipped:
+            our names and the reasons.
 
         Raises:
-            ValueError: if a weight has no place there and cannot be left out.
+            ValueError: if a weight has no place there and cannot be skipped.
         """
         theirs: dict[str, Tensor] = {}
-        left_out, homeless = {}, []
+        skipped, unmapped = {}, []
         for name, tensor in weights.items():
-            reason = next(
-                (v for k, v in self.omits.items() if name.startswith(k)), None
-            )
-            if reason and (name != _TABLE or is_fixed_table(tensor)):
-                left_out[name] = reason
+            drop = [k for k in self.dropped_prefixes if name.startswith(k)]
+            if drop and (name != _TABLE or is_fixed_table(tensor)):
+                skipped[name] = self.dropped_prefixes[drop[0]]
                 continue
             rule = next((r for r in self.rules if _translate(name, r[0], r[0])), None)
             if rule is None:
-                homeless.append(name)
+                unmapped.append(name)
                 continue
-            left, right = rule
+            left, *right = rule
             pieces = tensor.chunk(len(right)) if len(right) > 1 else [tensor]
             for part, piece in zip(right, pieces, strict=True):
                 theirs[_translate(name, left, part)] = piece
-            for left, right in self.idle:
-                if zero := _translate(name, left, right[0]):
+            for left, part in self.no_op_weights:
+                if zero := _translate(name, left, part):
                     theirs[zero] = torch.zeros_like(tensor)
-        if homeless:
-            raise ValueError(f'{some(homeless)}: no place for it in a {self.title}')
-        return theirs, left_out
+        if unmapped:
+            names = abbreviate(unmapped)
+            raise ValueError(f'{names}: no place for it in a {self.title}')
+        return theirs, skipped
 
 
 FORMATS = (
@@ -310,163 +270,111 @@ FORMATS = (
         "classifier of MMAction2's VideoMAE",
         _STOCK,
         _CLASSIFIER,
-        bars=(_SPATIOTEMPORAL,),
+        forbidden_keys=(_SPATIOTEMPORAL,),
     ),
     Format(
         'mmaction',
         "encoder for MMAction2's VisionTransformer",
         _STOCK,
         _ENCODER,
-        _NO_PRETRAINING,
-        bars=(_SPATIOTEMPORAL,),
+        forbidden_keys=(_SPATIOTEMPORAL,),
+        dropped_prefixes=_NO_PRETRAINING,
     ),
     Format(
         'released',
         'pre-training checkpoint of the SpatiotemporalMAE authors',
         (*_SPATIOTEMPORAL_ENCODER, *_SPATIOTEMPORAL_DECODER),
         (*_PRETRAINING, _SPATIOTEMPORAL, 'decoder.pos_embed_spatial'),
-        idle=_KEY_BIASES,
+        no_op_weights=_KEY_BIASES,
     ),
     Format(
         'released',
         'fine-tuning checkpoint of the SpatiotemporalMAE authors',
         (
             *_SPATIOTEMPORAL_ENCODER,
-            *_rules(
-                ('cls_head.fc_cls.{p}', 'head.{p}'),
-                ('cls_head.fc_cls.{p}', 'head.projection.{p}'),  # of PySlowFast
-            ),
+            ('cls_head.fc_cls.{p}', 'head.{p}'),
+            ('cls_head.fc_cls.{p}', 'head.projection.{p}'),  # of PySlowFast
         ),
         (*_CLASSIFIER, _SPATIOTEMPORAL),
-        idle=_KEY_BIASES,
+        no_op_weights=_KEY_BIASES,
     ),
     Format(
         'released',
         'encoder of the SpatiotemporalMAE authors',
         _SPATIOTEMPORAL_ENCODER,
         (*_ENCODER, _SPATIOTEMPORAL),
-        idle=_KEY_BIASES,
+        no_op_weights=_KEY_BIASES,
     ),
     Format(
         'released',
         'pre-training checkpoint of the AdaMAE or VideoMAE authors',
         (
-            *_rules(
-                ('sampler.pos_embed', 'encoder.pos_embed_probs'),
-                ('sampler.head.{p}', 'encoder.get_token_probs.1.{p}'),
-            ),
+            ('sampler.pos_embed', 'encoder.pos_embed_probs'),
+            ('sampler.head.{p}', 'encoder.get_token_probs.1.{p}'),
             *_rules(
                 *_RELEASED_BLOCK,
                 ours='sampler.blocks.0.',
                 theirs='encoder.get_token_probs.0.',
             ),
             *_rules(*_RELEASED_ENCODER, ours='backbone.', theirs='encoder.'),
-            *_rules(
-                *_RELEASED_BLOCK,
-                ours='decoder.blocks.{i}.',
-                theirs='decoder.blocks.{i}.',
-            ),
-            *_DECODER_ENDS,
+            *_RELEASED_DECODER,
         ),
         _PRETRAINING,
-        _NO_TABLE,
+        dropped_prefixes=_NO_TABLE,
     ),
     Format(
         'released',
         'fine-tuning checkpoint of the AdaMAE or VideoMAE authors',
         (
             *_rules(*_RELEASED_ENCODER, ours='backbone.'),
-            *_rules(
-                ('backbone.fc_norm.{p}', 'fc_norm.{p}'),
-                ('cls_head.fc_cls.{p}', 'head.{p}'),
-            ),
+            ('backbone.fc_norm.{p}', 'fc_norm.{p}'),
+            ('cls_head.fc_cls.{p}', 'head.{p}'),
         ),
         _CLASSIFIER,
-        _NO_TABLE,
+        dropped_prefixes=_NO_TABLE,
     ),
     Format(
         'transformers',
         'VideoMAEForPreTraining of transformers',
         (
-            *_rules(*_TRANSFORMERS_ENCODER, ours='backbone.', theirs='videomae.'),
-            *_rules(
-                *_TRANSFORMERS_BLOCK,
-                ours='decoder.blocks.{i}.',
-                theirs='decoder.decoder_layers.{i}.',
-            ),
-            *_DECODER_ENDS,
+            *_TRANSFORMERS_ENCODER,
+            *_TRANSFORMERS_DECODER,
         ),
         _PRETRAINING,
-        _NO_TABLE | _NO_SAMPLER,
+        dropped_prefixes=_NO_TABLE | _NO_SAMPLER,
     ),
     Format(
         'transformers',
         'VideoMAEForVideoClassification of transformers',
         (
-            *_rules(*_TRANSFORMERS_ENCODER, ours='backbone.', theirs='videomae.'),
-            *_rules(
-                ('backbone.fc_norm.{p}', 'fc_norm.{p}'),
-                ('cls_head.fc_cls.{p}', 'classifier.{p}'),
-            ),
+            *_TRANSFORMERS_ENCODER,
+            ('backbone.fc_norm.{p}', 'fc_norm.{p}'),
+            ('cls_head.fc_cls.{p}', 'classifier.{p}'),
         ),
         _CLASSIFIER,
-        _NO_TABLE,
+        dropped_prefixes=_NO_TABLE,
     ),
 )
-_HOLDERS = ('state_dict', 'model', 'module', 'model_state')
 FAMILIES = tuple(dict.fromkeys(form.family for form in FORMATS))
 
 
-def weights_in(content: Any) -> dict[str, Tensor]:
-    """Find the weights in what a checkpoint file holds.
-
-    Args:
-        content (Any): a state dict, or a dict with one under ``state_dict``
-            (MMEngine), ``model`` (the authors'), ``module`` (DeepSpeed) or
-            ``model_state`` (PySlowFast).
-
-    Returns:
-        dict[str, Tensor]: the weights, under the names of the file.
+def recognize(weights: Weights) -> Format:
+    """Tell the format of weights by their names.
 
     Raises:
-        ValueError: if there are none.
-    """
-    if isinstance(content, dict):
-        inside = [content.get(key) for key in _HOLDERS]
-        for weights in (*inside, content):
-            if (
-                isinstance(weights, dict)
-                and weights
-                and all(isinstance(value, Tensor) for value in weights.values())
-                and all(isinstance(name, str) for name in weights)
-            ):
-                return weights
-        raise ValueError(f'no weights in it, only {some(map(str, content))}')
-    raise ValueError(f'expected a dict of weights, got {type(content).__name__}')
-
-
-def recognise(weights: Mapping[str, Tensor]) -> Format | None:
-    """Tell by its names what a state dict is.
-
-    Args:
-        weights (Mapping[str, Tensor]): under any names.
-
-    Returns:
-        Format | None: its format; None if it is of no known one.
+        ValueError: if it is no known one.
     """
     for form in FORMATS:
-        found = {
-            _translate(name, part, left)
-            for name in weights
-            for left, right in form.rules
-            for part in right
-        }
-        if form.holds(found):
+        if form.matches([hit[0] for name in weights if (hit := form.find(name))]):
             return form
-    return None
+    raise ValueError(
+        f'not a checkpoint of a known kind ({len(weights)} weights: '
+        f'{abbreviate(weights)}); expected a '
+        + ', a '.join(dict.fromkeys(form.title for form in FORMATS))
+    )
 
 
-def to_ours(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_ours(weights: Weights) -> dict[str, Tensor]:
     """Rename the weights of any known code base to this project's names.
 
     Args:
@@ -478,47 +386,27 @@ def to_ours(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: if they are of no known format, or incomplete.
     """
-    form = recognise(weights)
-    if form is None:
-        raise ValueError(
-            f'not a checkpoint of a known kind ({len(weights)} weights: '
-            f'{some(weights)}); expected a '
-            + ', a '.join(dict.fromkeys(form.title for form in FORMATS))
-        )
-    return form.read(weights)
+    return recognize(weights).read(weights)[0]
 
 
-def find_format(family: str, weights: Mapping[str, Tensor]) -> Format:
-    """Choose the format of a code base that weights can be written in.
-
-    Args:
-        family (str): one of ``FAMILIES``.
-        weights (Mapping[str, Tensor]): under our names.
-
-    Returns:
-        Format: the first that holds such a model.
+def find_format(family: str, weights: Weights) -> Format:
+    """Choose the first format of a code base that weights of ours can be written in.
 
     Raises:
         ValueError: if there is none.
     """
-    for form in FORMATS:
-        if form.family == family and form.holds(weights):
+    forms = [form for form in FORMATS if form.family == family]
+    for form in forms:
+        if form.matches(weights):
             return form
     raise ValueError(
-        f'{family} has no format for these weights ({some(weights)}): expected one of: '
-        + '; '.join(form.title for form in FORMATS if form.family == family)
+        f'{family} has no format for these weights ({abbreviate(weights)}): expected '
+        f'one of: {"; ".join(form.title for form in forms)}'
     )
 
 
 def is_fixed_table(table: Tensor) -> bool:
-    """Tell whether a position table is the fixed sin-cos one of its size.
-
-    Args:
-        table (Tensor): shape (1, N, D), float.
-
-    Returns:
-        bool: whether it can be made again from N and D.
-    """
+    """Tell whether a position table (1, N, D) is the fixed sin-cos one of its size."""
     fixed = get_sinusoid_encoding(*table.shape[1:])
     return torch.allclose(table.float().cpu(), fixed, rtol=0, atol=1e-6)
 
@@ -537,43 +425,36 @@ def _translate(name: str, source: str, target: str) -> str:
     return target.format(**match.groupdict()) if match else ''
 
 
+def _join(name: str, parts: dict[int, Tensor]) -> Tensor:
+    """Stack the parts of a weight along its first axis."""
+    if len(parts) == 1:
+        return parts[0]
+    try:
+        return torch.cat([parts[place] for place in sorted(parts)])
+    except RuntimeError as error:
+        raise ValueError(f'{name}: its parts do not fit each other: {error}') from None
+
+
 def _check_blocks(weights: Iterable[str]) -> None:
-    """Refuse stacks of blocks with a gap."""
+    """Reject stacks of blocks with a gap."""
     stacks: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     for name in weights:
         if match := re.fullmatch(r'(.+\.blocks)\.(\d+)\.(.+)', name):
             stacks[match[1]][int(match[2])].add(match[3])
     for stack, blocks in stacks.items():
         whole = set().union(*blocks.values())
-        short = [str(i) for i in range(max(blocks) + 1) if blocks.get(i) != whole]
-        if short:
-            raise ValueError(
-                f'{stack}: weights of block {", ".join(short)} are missing'
-            )
+        gaps = [str(i) for i in range(len(blocks)) if blocks.get(i) != whole]
+        if gaps:
+            raise ValueError(f'{stack}: weights of block {", ".join(gaps)} are missing')
 
 
-def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
-    """Find weights with NaN or infinite values.
-
-    Args:
-        weights (Mapping[str, Tensor]): under any names.
-
-    Returns:
-        list[str]: their names.
-    """
+def not_finite(weights: Weights) -> list[str]:
+    """List the weights that have NaN or infinite values."""
     return [name for name, tensor in weights.items() if not tensor.isfinite().all()]
 
 
-def some(names: Iterable[str], count: int = 3) -> str:
-    """List a few names, for a message.
-
-    Args:
-        names (Iterable[str]): any number of them.
-        count (int): how many to list. Defaults to 3.
-
-    Returns:
-        str: the first ones, and how many there are in all.
-    """
+def abbreviate(names: Iterable[str], count: int = 3) -> str:
+    """List the first names, and tell how many there are in all."""
     names = list(names)
     more = f', ... ({len(names)} in all)' if len(names) > count else ''
     return ', '.join(names[:count]) + more

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from .architecture import (
     Architecture,
     Grid,
-    by,
+    Weights,
     describe,
-    said_by_config,
-    summary,
+    format_shape,
     token_grid,
 )
-from .formats import not_finite, recognise, some, weights_in
+from .formats import abbreviate, not_finite, recognize
+from .io import stated_arch, unwrap, weights_in
+
+_TABLES = ('pos_embed', 'pos_embed_spatial', 'pos_embed_temporal')
 
 Purpose = Literal['train', 'test', 'resume']
 
@@ -35,8 +37,8 @@ def resize_positions(table: Tensor, old: Grid, new: Grid) -> Tensor:
 
     Args:
         table (Tensor): shape (1, N, D), float.
-        old (tuple[int, int, int]): its grid, along time, rows, columns; N places.
-        new (tuple[int, int, int]): the grid wanted, N' places.
+        old (tuple[int, int, int]): its grid, along time, rows, columns; N positions.
+        new (tuple[int, int, int]): the grid wanted, N' positions.
 
     Returns:
         Tensor: shape (1, N', D), same dtype; equal to ``table`` if the grids are.
@@ -50,14 +52,13 @@ def resize_positions(table: Tensor, old: Grid, new: Grid) -> Tensor:
     return x.reshape(1, t * h * w, -1).to(table.dtype)
 
 
-def fit_checkpoint(
+def adapt_checkpoint(
     checkpoint: MutableMapping[str, Any],
     model: nn.Module,
     purpose: Purpose,
     source: str = 'the checkpoint',
-    said: Architecture | None = None,
-) -> None:
-    """Make the weights of a checkpoint those of a model, in place, or refuse them.
+) -> dict[str, Tensor]:
+    """Make the weights of a checkpoint those of a model, in place, or reject them.
 
     Afterwards they are the model's to the last name and shape. What may differ:
 
@@ -66,7 +67,7 @@ def fit_checkpoint(
       one may be missing;
     - training: also, the classification head may have another number of classes, or
       the checkpoint may come from pre-training. What only one of the two models
-      has is then left out or left as it was initialised.
+      has is then skipped or left as it was initialized.
 
     Each difference is logged.
 
@@ -74,9 +75,10 @@ def fit_checkpoint(
         checkpoint (MutableMapping[str, Any]): as loaded from a file.
         model (nn.Module): a recognizer.
         purpose (str): ``'train'``, ``'test'`` or ``'resume'``.
-        source (str): where it comes from, for messages.
-        said (Architecture, optional): what its file says about the model beside the
-            weights. Defaults to what its ``meta`` says.
+        source (str): where the checkpoint comes from, for messages.
+
+    Returns:
+        dict[str, Tensor]: the weights in ``checkpoint``.
 
     Raises:
         CheckpointMismatch: if anything else differs, if a weight is not finite, or if a
@@ -87,23 +89,22 @@ def fit_checkpoint(
             f'{source} holds no training state, so it cannot be resumed: start from '
             'its weights with load_from'
         )
-    weights = _weights(checkpoint, source)
-    for name in [name for name in weights if name.startswith('module.')]:
-        weights[name.removeprefix('module.')] = weights.pop(name)
+    stored = _find_weights(checkpoint, source)
+    weights = unwrap(stored)
     own = model.state_dict()
     if purpose != 'resume':
-        _fit_positions(weights, model, _stated_grid(checkpoint, said))
-    if purpose == 'train' and any(name.startswith('cls_head.') for name in own):
-        if any(name.startswith('cls_head.') for name in weights):
-            _renew_head(weights, own)
+        _resize_pos_embed(weights, model, _describe(weights, checkpoint))
+    if purpose == 'train' and _has_head(own):
+        if _has_head(weights):
+            _reset_head(weights, own)
         else:
-            _swap_ends(
-                weights,
-                own,
-                drop=('sampler.', 'decoder.', 'backbone.norm.'),
-                new=('backbone.fc_norm.', 'cls_head.'),
-            )
+            drop = ('sampler.', 'decoder.', 'backbone.norm.')
+            new = ('backbone.fc_norm.', 'cls_head.')
+            _drop_pretraining_modules(weights, own, drop, new)
     _check(weights, model, source)
+    stored.clear()
+    stored.update(weights)
+    return stored
 
 
 def load_pretrained(
@@ -124,13 +125,15 @@ def load_pretrained(
     """
     content = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', logger='current')
     start = f'{prefix.rstrip(".")}.' if prefix else ''
+    stored = _find_weights(content, checkpoint)
     weights = {
         name.removeprefix(start): tensor
-        for name, tensor in _weights(content, checkpoint).items()
+        for name, tensor in stored.items()
         if name.startswith(start)
     }
-    _fit_positions(weights, module, _stated_grid(content))
-    _swap_ends(weights, module.state_dict(), drop=('norm.',), new=('fc_norm.',))
+    _resize_pos_embed(weights, module, _describe(stored, content))
+    own = module.state_dict()
+    _drop_pretraining_modules(weights, own, drop=('norm.',), new=('fc_norm.',))
     _check(weights, module, checkpoint)
     module.load_state_dict(weights)
 
@@ -139,102 +142,97 @@ def _log(message: str, level: int = logging.INFO) -> None:
     print_log(message, logger='current', level=level)
 
 
-def _weights(content: Any, source: str) -> dict[str, Tensor]:
-    """Find the weights, under our names or unknown ones."""
+def _find_weights(content: Any, source: str) -> dict[str, Tensor]:
+    """Find the weights, under our names or those of a user's own model."""
     try:
         weights = weights_in(content)
     except ValueError as error:
         raise CheckpointMismatch(f'{source}: {error}') from None
-    form = recognise(weights)
-    if form and form.family not in ('ours', 'mmaction'):
+    try:
+        form = recognize(unwrap(weights))
+    except ValueError:
+        return weights
+    if form.family not in ('ours', 'mmaction'):
         raise CheckpointMismatch(
             f'{source} is a {form.title}: convert it with tools/convert_checkpoint.py'
         )
     return weights
 
 
-def _stated_grid(
-    checkpoint: Mapping[str, Any], said: Architecture | None = None
-) -> Grid | None:
-    """Read the token grid from the config that a checkpoint carries."""
-    if said is None:
-        meta = checkpoint.get('meta')
-        text = meta.get('cfg') if isinstance(meta, Mapping) else None
-        said = said_by_config(text) if isinstance(text, str) else {}
+def _has_head(weights: Weights) -> bool:
+    return any(name.startswith('cls_head.') for name in weights)
+
+
+def _describe(weights: Weights, content: Mapping[str, Any]) -> Architecture:
+    """Tell the architecture, or nothing if it is of a user's own model."""
     try:
-        return token_grid(describe(weights_in(checkpoint), said))
-    except (KeyError, ValueError):
-        return None
+        return describe(weights, stated_arch(content))
+    except (LookupError, ValueError):
+        return {}
 
 
-def _fit_positions(
-    weights: MutableMapping[str, Tensor], model: nn.Module, stated: Grid | None
+def _resize_pos_embed(
+    weights: dict[str, Tensor], model: nn.Module, arch: Architecture
 ) -> None:
     """Bring position tables to the grid of a model."""
+    stated = token_grid(arch)
     buffers = dict(model.named_buffers())
-    for name, wanted in model.state_dict().items():
+    for name, own in model.state_dict().items():
         parent, _, leaf = name.rpartition('.')
         grid = getattr(model.get_submodule(parent), 'grid_size', None)
-        if grid is None:
+        if grid is None or leaf not in _TABLES:
             continue
-        if leaf in ('pos_embed_spatial', 'pos_embed_temporal') and name in weights:
-            _fit_separable(weights, name, wanted.shape[1], grid[-2:])
-        if leaf != 'pos_embed':
-            continue
-        h, w = grid[-2:]
-        new = (wanted.shape[1] // (h * w), h, w)
         if name not in weights:
             if name in buffers:
-                weights[name] = wanted
-                _log(f'{name}: not in the checkpoint, fixed table of {by(new)} tokens')
-        elif weights[name].shape[1] != wanted.shape[1]:
-            places = weights[name].shape[1]
-            known = stated if stated and prod(stated) == places else None
-            old = known or _guess(places, new)
-            weights[name] = resize_positions(weights[name], old, new)
-            _log(
-                f'{name}: interpolated from {by(old)} to {by(new)} tokens'
-                + ('' if known else ' (the first is a guess: the file does not tell)')
-            )
+                weights[name] = own
+                _log(f'{name}: not in the checkpoint, the fixed table of the model')
+            continue
+        table, num = weights[name], own.shape[1]
+        # Of another width, or no table at all: reported by _check.
+        if table.ndim != 3 or table.shape[1] == num or table.shape[2] != own.shape[2]:
+            continue
+        found = table.shape[1]
+        h, w = grid[-2:]
+        known = True
+        if leaf == 'pos_embed_temporal':
+            old, new = (found, 1, 1), (num, 1, 1)
+        elif leaf == 'pos_embed_spatial':
+            old, new = (1, isqrt(found), isqrt(found)), (1, h, w)
+            if prod(old) != found:
+                raise CheckpointMismatch(
+                    f'{name}: expected positions of square frames, got {found}'
+                )
+        else:
+            new = (num // (h * w), h, w)
+            if stated and prod(stated) == found:
+                old = stated
+            else:
+                known, old = False, _guess_grid(found, new)
+        weights[name] = resize_positions(table, old, new)
+        guess = '' if known else ' (the first is a guess: the file does not tell)'
+        sizes = f'{format_shape(old)} to {format_shape(new)}'
+        _log(f'{name}: interpolated from {sizes} tokens{guess}')
 
 
-def _fit_separable(
-    weights: MutableMapping[str, Tensor], name: str, places: int, frame: tuple[int, int]
-) -> None:
-    """Bring a table over space or one over time to another number of places."""
-    found = weights[name].shape[1]
-    if found == places:
-        return
-    old, new = (found, 1, 1), (places, 1, 1)
-    if name.endswith('spatial'):
-        side = isqrt(found)
-        if side**2 != found:
-            raise CheckpointMismatch(
-                f'{name}: expected positions of square frames, got {found}'
-            )
-        old, new = (1, side, side), (1, *frame)
-    weights[name] = resize_positions(weights[name], old, new)
-    _log(f'{name}: interpolated from {by(old)} to {by(new)} tokens')
-
-
-def _guess(places: int, new: Grid) -> Grid:
+def _guess_grid(positions: int, new: Grid) -> Grid:
     """Guess the grid of a table: as many frames as the model, or as many pixels."""
     t, h, w = new
-    side = isqrt(places // t)
-    if t * side**2 == places:
+    side = isqrt(positions // t)
+    if t * side**2 == positions:
         return t, side, side
-    if places % (h * w) == 0:
-        return places // (h * w), h, w
+    if positions % (h * w) == 0:
+        return positions // (h * w), h, w
     raise CheckpointMismatch(
-        f'the checkpoint has positions for {places} tokens and does not tell their '
-        f'grid: expected as many frames or as many pixels as the model has ({by(new)} '
-        'tokens); state them with tools/convert_checkpoint.py --say'
+        f'the checkpoint has positions for {positions} tokens and does not tell their '
+        f'grid: expected as many frames or as many pixels as the model has '
+        f'({format_shape(new)} tokens); state them with tools/convert_checkpoint.py '
+        '--set'
     )
 
 
-def _renew_head(weights: MutableMapping[str, Tensor], own: dict[str, Tensor]) -> None:
+def _reset_head(weights: dict[str, Tensor], own: Weights) -> None:
     """Keep the model's head where only the number of classes differs."""
-    renewed = [
+    reset = [
         name
         for name, tensor in own.items()
         if name.startswith('cls_head.')
@@ -242,23 +240,23 @@ def _renew_head(weights: MutableMapping[str, Tensor], own: dict[str, Tensor]) ->
         and weights[name].shape != tensor.shape
         and weights[name].shape[1:] == tensor.shape[1:]
     ]
-    if renewed:
-        old, new = len(weights[renewed[0]]), len(own[renewed[0]])
-        weights.update({name: own[name] for name in renewed})
+    if reset:
+        old, new = len(weights[reset[0]]), len(own[reset[0]])
+        weights.update({name: own[name] for name in reset})
         _log(
             f'the checkpoint classifies into {old} classes, the model into {new}: '
-            f'{", ".join(renewed)} re-initialised',
+            f'{", ".join(reset)} re-initialized',
             logging.WARNING,
         )
 
 
-def _swap_ends(
-    weights: MutableMapping[str, Tensor],
-    own: dict[str, Tensor],
+def _drop_pretraining_modules(
+    weights: dict[str, Tensor],
+    own: Weights,
     drop: tuple[str, ...],
     new: tuple[str, ...],
 ) -> None:
-    """Leave out what only pre-training has, keep what only the model has."""
+    """Skip what only pre-training has, keep what only the model has."""
     dropped = [n for n in weights if n.startswith(drop) and n not in own]
     kept = [n for n in own if n.startswith(new) and n not in weights]
     for name in dropped:
@@ -266,17 +264,17 @@ def _swap_ends(
     weights.update({name: own[name] for name in kept})
     if dropped or kept:
         _log(
-            f'weights of pre-training, left out: {_parts(dropped, drop)}; new in the '
-            f'model: {_parts(kept, new)}'
+            f'weights of pre-training, skipped: {_modules(dropped, drop)}; new in the '
+            f'model: {_modules(kept, new)}'
         )
 
 
-def _parts(names: list[str], prefixes: tuple[str, ...]) -> str:
+def _modules(names: list[str], prefixes: tuple[str, ...]) -> str:
     found = [p.rstrip('.') for p in prefixes if any(n.startswith(p) for n in names)]
     return ', '.join(found) or 'nothing'
 
 
-def _check(weights: Mapping[str, Tensor], model: nn.Module, source: str) -> None:
+def _check(weights: Weights, model: nn.Module, source: str) -> None:
     """Compare names and shapes."""
     own = model.state_dict()
     problems = {
@@ -289,22 +287,24 @@ def _check(weights: Mapping[str, Tensor], model: nn.Module, source: str) -> None
         ],
     }
     if any(problems.values()):
-        listed = '; '.join(f'{k}: {some(v)}' for k, v in problems.items() if v)
+        listed = '; '.join(f'{k}: {abbreviate(v)}' for k, v in problems.items() if v)
         raise CheckpointMismatch(
             f'{source} does not fit the {type(model).__name__}. {listed}. '
             f'{_compare(own, weights)}Use the config it was trained with'
         )
     if broken := not_finite(weights):
         raise CheckpointMismatch(
-            f'{source}: {some(broken)}: not finite (NaN or infinite); take an earlier '
-            'checkpoint'
+            f'{source}: {abbreviate(broken)}: not finite (NaN or infinite); take an '
+            'earlier checkpoint'
         )
 
 
-def _compare(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
-    """Tell two architectures apart in words, if both are ours and differ."""
-    try:
-        expected, got = (summary(describe(w, {})) for w in (own, weights))
-    except (KeyError, ValueError):
-        return ''
-    return f'Expected a {expected}; got a {got}. ' if expected != got else ''
+def _compare(own: Weights, weights: Weights) -> str:
+    """Name the settings in which two models of ours differ."""
+    expected, got = _describe(own, {}), _describe(weights, {})
+    differences = [
+        f'{key}={got.get(key)} instead of {expected.get(key)}'
+        for key in (expected | got if expected and got else ())
+        if got.get(key) != expected.get(key)
+    ]
+    return f'It has {", ".join(differences)}. ' if differences else ''

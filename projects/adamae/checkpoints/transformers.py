@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from .architecture import OVERRIDABLE, Architecture
 
-from .architecture import _DEFAULTS, Architecture
-
-#: Our setting and that of ``VideoMAEConfig`` in transformers.
-TRANSFORMERS_CONFIG = {
+# Our setting and that of ``VideoMAEConfig``.
+_CONFIG = {
     'backbone.img_size': 'image_size',
     'backbone.patch_size': 'patch_size',
     'backbone.in_channels': 'num_channels',
@@ -20,50 +18,37 @@ TRANSFORMERS_CONFIG = {
     'backbone.depth': 'num_hidden_layers',
     'backbone.num_heads': 'num_attention_heads',
     'backbone.qkv_bias': 'qv_bias',
+    'backbone.use_mean_pooling': 'use_mean_pooling',
     'decoder.embed_dims': 'decoder_hidden_size',
     'decoder.depth': 'decoder_num_hidden_layers',
     'decoder.num_heads': 'decoder_num_attention_heads',
 }
 
 
-def said_by_transformers(config: Mapping[str, Any]) -> Architecture:
-    """Read a ``config.json`` of transformers.
-
-    Args:
-        config (Mapping[str, Any]): its content.
-
-    Returns:
-        Architecture: what weights do not tell.
-    """
-    said = {
+def arch_from_transformers(config: Mapping[str, Any]) -> Architecture:
+    """Read what weights do not tell from the content of a ``config.json``."""
+    arch = {
         ours: config[theirs]
-        for ours, theirs in TRANSFORMERS_CONFIG.items()
-        if ours in _DEFAULTS and theirs in config
+        for ours, theirs in _CONFIG.items()
+        if ours in OVERRIDABLE and theirs in config
     }
     eps = config.get('layer_norm_eps', 1e-12)
-    return said | {'backbone.norm_cfg': {'type': 'LN', 'eps': eps}}
+    return arch | {'backbone.norm_cfg': {'type': 'LN', 'eps': eps}}
 
 
-def transformers_config(weights: Mapping[str, Tensor], arch: Architecture) -> dict:
-    """Write a ``config.json`` for transformers.
-
-    Args:
-        weights (Mapping[str, Tensor]): under our names.
-        arch (Architecture): of these weights.
-
-    Returns:
-        dict: the content of the file.
+def transformers_config(arch: Architecture) -> dict[str, Any]:
+    """Write the content of a ``config.json``.
 
     Raises:
-        ValueError: if the architecture leaves out something that transformers needs.
+        ValueError: if the architecture lacks something that transformers needs.
     """
     held = {key.split('.')[0] for key in arch}
-    wanted = {k: v for k, v in TRANSFORMERS_CONFIG.items() if k.split('.')[0] in held}
+    wanted = {k: v for k, v in _CONFIG.items() if k.split('.')[0] in held}
     unknown = [ours for ours in wanted if ours not in arch]
     if unknown:
         raise ValueError(
             f'config.json needs {", ".join(unknown)}, which this checkpoint does not '
-            'tell; give them with --say, for example --say backbone.num_heads=12 '
+            'tell; give them with --set, for example --set backbone.num_heads=12 '
             'backbone.num_frames=16 backbone.img_size=224'
         )
     config = {theirs: arch[ours] for ours, theirs in wanted.items()}
@@ -71,19 +56,14 @@ def transformers_config(weights: Mapping[str, Tensor], arch: Architecture) -> di
         if part in held:
             hidden = arch[f'{part}.embed_dims'] * arch[f'{part}.mlp_ratio']
             config[f'{prefix}intermediate_size'] = round(hidden)
-    kind = (
-        'VideoMAEForPreTraining'
-        if 'decoder' in held
-        else 'VideoMAEForVideoClassification'
-    )
+    kind = 'ForPreTraining' if 'decoder' in held else 'ForVideoClassification'
     if 'cls_head' in held:
         labels = range(arch['cls_head.num_classes'])
         config['id2label'] = {str(i): f'LABEL_{i}' for i in labels}
         config['label2id'] = {f'LABEL_{i}': i for i in labels}
     return {
-        'architectures': [kind],
+        'architectures': [f'VideoMAE{kind}'],
         'model_type': 'videomae',
         **config,
         'layer_norm_eps': arch.get('backbone.norm_cfg', {}).get('eps', 1e-6),
-        'use_mean_pooling': 'backbone.fc_norm.weight' in weights,
     }

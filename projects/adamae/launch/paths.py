@@ -2,7 +2,7 @@
 
 import os
 
-from ..checkpoints.files import check_loadable
+from ..checkpoints.io import check_loadable
 
 
 def is_remote(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Load no checkpoint by halves."""
+"""Reject a checkpoint that does not fit the model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 
-from ...checkpoints import Purpose, fit_checkpoint
+from ...checkpoints import Purpose, adapt_checkpoint
 
 
 @HOOKS.register_module()
 class CheckpointCheckHook(Hook):
-    """Refuse checkpoints of another architecture, adapt what may be adapted.
+    """Reject checkpoints of another architecture, adapt what may be adapted.
 
     MMEngine logs what does not fit and goes on with random weights. What is adapted
-    instead of refused, and when, is told at ``fit_checkpoint``.
+    instead of rejected, and when, is documented at ``adapt_checkpoint``.
     """
 
     # Before EMAHook, which copies the weights.
@@ -34,7 +34,7 @@ class CheckpointCheckHook(Hook):
             CheckpointMismatch: if they do not fit.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        fit_checkpoint(checkpoint, model, *_purpose_and_path(runner))
+        adapt_checkpoint(checkpoint, model, *_purpose_and_path(runner))
 
 
 def _purpose_and_path(runner: Runner) -> tuple[Purpose, str]:
