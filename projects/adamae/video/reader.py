@@ -95,19 +95,11 @@ class VideoReader:
         return self._length
 
     def get_frames(self, indices: Sequence[int]) -> list[np.ndarray]:
-        """Decode frames.
-
-        Args:
-            indices (Sequence[int]): numbers of frames in [0, ``len(self)``), in any
-                order, repeated or not.
+        """Decode frames into RGB; arguments and errors as for :meth:`decode`.
 
         Returns:
-            list[np.ndarray]: uint8 (H, W, 3), RGB, in the order asked for. No two
-            share memory.
-
-        Raises:
-            IndexError: if the video has no such frame.
-            VideoError: if one of the frames cannot be decoded.
+            list[np.ndarray]: uint8 (H, W, 3), in the order asked for. No two share
+            memory.
         """
         frames = self.decode(indices)
         reformatter = VideoReformatter()
@@ -118,7 +110,8 @@ class VideoReader:
         """Decode frames, without converting them to RGB.
 
         Args:
-            indices (Sequence[int]): as for :meth:`get_frames`.
+            indices (Sequence[int]): numbers of frames in [0, ``len(self)``), in any
+                order, repeated or not.
 
         Returns:
             dict[int, av.VideoFrame]: number to frame, each once.
@@ -207,43 +200,42 @@ class VideoReader:
         )
 
     def _decode_indexed(self, numbers: set[int]) -> dict[int, av.VideoFrame]:
-        """Decode from the nearest random access points, skipping what nothing needs."""
-        number_of = {self._shown[i]: i for i in numbers}
-        pending = {self._packets[p].pts: i for p, i in number_of.items()}
+        """Decode by index, and check what comes out."""
+        positions = [self._shown[i] for i in numbers]
+        number_at = {self._packets[self._shown[i]].pts: i for i in numbers}
         frames: dict[int, av.VideoFrame] = {}
-        context, last = self._context, None
+        last = None
+        for frame in self._decode_needed(positions):
+            # Damage spreads in ways that depend on what was skipped; two fields may
+            # come in one packet or in two.
+            if frame.is_corrupt or frame.interlaced_frame or frame.pts is None:
+                raise _NotExact
+            if last is not None and frame.pts <= last:
+                raise _NotExact
+            last = frame.pts
+            if last in number_at:
+                frames[number_at[last]] = frame
+        if len(frames) < len(numbers):
+            raise _NotExact
+        return frames
 
-        def decode(packet: av.Packet | None) -> None:
-            nonlocal last
-            with self._errors():
-                decoded = context.decode(packet)
-            for frame in decoded:
-                # Damage spreads in ways that depend on what was skipped; two fields
-                # may come in one packet or in two.
-                if frame.is_corrupt or frame.interlaced_frame or frame.pts is None:
-                    raise _NotExact
-                if last is not None and frame.pts <= last:
-                    raise _NotExact
-                last = frame.pts
-                if frame.pts in pending:
-                    frames[pending.pop(frame.pts)] = frame
-
+    def _decode_needed(self, positions: list[int]) -> Iterator[Any]:
+        """Decode from the nearest random access points, skipping what nothing needs."""
+        context, packets = self._context, self._packets
         # Other codecs have no frames that FFmpeg knows to be of no use to others.
         unwanted = 'NONREF' if context.name == 'h264' else 'DEFAULT'
         starts = self._random_access_points
-        ends = [*starts[1:], len(self._packets)]
-        for start, end in zip(starts, ends, strict=True):
-            wanted = [p for p in number_of if start <= p < end]
+        for start, end in zip(starts, [*starts[1:], len(packets)], strict=True):
+            wanted = {p for p in positions if start <= p < end}
             if not wanted:
                 continue
             context.flush_buffers()
             for position in range(start, max(wanted) + 1):
-                context.skip_frame = 'DEFAULT' if position in number_of else unwanted
-                decode(self._packets[position])
-            decode(None)
-        if pending:
-            raise _NotExact
-        return frames
+                context.skip_frame = 'DEFAULT' if position in wanted else unwanted
+                with self._errors():
+                    yield from context.decode(packets[position])
+            with self._errors():
+                yield from context.decode(None)
 
     def _all(self) -> Iterator[Any]:
         """Decode every frame, from a fresh start."""

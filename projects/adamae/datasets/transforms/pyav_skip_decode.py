@@ -14,14 +14,11 @@ class PyAVSkipDecode(BaseTransform):
     Stands where ``DecordDecode`` stands. A frame that is sampled several times, by
     one clip or by several, is decoded once.
 
-    Required keys: video_reader, frame_inds. Added keys: imgs (list of uint8 arrays
-    (H, W, 3), RGB), original_shape, img_shape. ``video_reader`` becomes None.
+    Required keys: video_reader (becomes None), frame_inds. Added keys: imgs (list of
+    uint8 arrays (H, W, 3), RGB), original_shape, img_shape.
 
     Args:
-        mode (str): always 'accurate', as in ``DecordDecode`` by default.
-
-    Raises:
-        ValueError: if ``mode`` is another one.
+        mode (str): as in ``DecordDecode``, but 'accurate' only.
     """
 
     def __init__(self, mode: str = 'accurate') -> None:
@@ -33,12 +30,6 @@ class PyAVSkipDecode(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Decode.
-
-        Args:
-            results (dict): of a pipeline, after sampling.
-
-        Returns:
-            dict: the same, with the frames.
 
         Raises:
             IndexError: if the video has not as many frames.

@@ -20,17 +20,13 @@ class PyAVSkipInit(BaseTransform):
 
     Stands where ``DecordInit`` stands, with its arguments and keys.
 
-    Required key: filename; without suffix, ``.mp4`` is added, as ``DecordInit`` does.
-    Added keys: video_reader, total_frames, avg_fps (frames per second, 0 if the file
-    does not say).
+    Required key: filename, without suffix that of an ``.mp4`` file. Added keys:
+    video_reader, total_frames, avg_fps (frames per second, 0 if the file does not say).
 
     Args:
         io_backend (str): MMEngine's file backend. Defaults to 'disk'.
-        num_threads (int): always 1, as in ``DecordInit`` by default.
+        num_threads (int): as in ``DecordInit``, but 1 only.
         **kwargs: arguments of the backend.
-
-    Raises:
-        ValueError: if ``num_threads`` is not 1.
     """
 
     def __init__(
@@ -45,17 +41,7 @@ class PyAVSkipInit(BaseTransform):
         self.kwargs = kwargs
 
     def transform(self, results: dict) -> dict:
-        """Open the video.
-
-        Args:
-            results (dict): of a dataset.
-
-        Returns:
-            dict: the same, with the reader.
-
-        Raises:
-            VideoError: if the file is missing or damaged; names it.
-        """
+        """Open the video; raises VideoError if it is missing or damaged."""
         filename = results['filename']
         if not Path(filename).suffix:
             filename += '.mp4'
