@@ -115,6 +115,11 @@ def two_swapped_times(number, packet):
     packet.pts, packet.dts = pts + 1000, number
 
 
+def two_equal_times(number, packet):
+    pts = 400 if packet.pts == 440 else packet.pts
+    packet.pts, packet.dts = pts + 1000, number
+
+
 @pytest.mark.parametrize(
     ('options', 'types', 'change', 'fresh_step'),
     [
@@ -124,6 +129,7 @@ def two_swapped_times(number, packet):
         (PYRAMID, 'P' * 40, times_of_decoding, 1),
         # Nothing is shown before what comes before a random access point.
         (PYRAMID | {'g': '10'}, '', times_of_swapped_groups, 1),
+        (PYRAMID, '', two_equal_times, 1),
         # Found while decoding, if both frames are.
         (PYRAMID, '', two_swapped_times, 60),
     ],
