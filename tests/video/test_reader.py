@@ -116,7 +116,7 @@ def two_swapped_times(number, packet):
 
 
 def two_equal_times(number, packet):
-    pts = 400 if packet.pts == 440 else packet.pts
+    pts = 360 if packet.pts == 400 else packet.pts
     packet.pts, packet.dts = pts + 1000, number
 
 
