@@ -4,18 +4,14 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 
 SIZE = 64, 96
 #: name: (suffix, encoder, its options, the muxer's options)
 FORMATS = {
     'x264 default': ('mp4', 'libx264', {}, {}),
-    'closed GOPs': ('mp4', 'libx264', {'x264-params': 'keyint=12:b-adapt=0'}, {}),
-    'open GOPs': (
-        'mp4',
-        'libx264',
-        {'x264-params': 'open-gop=1:keyint=12:b-adapt=0'},
-        {},
-    ),
+    'closed GOPs': ('mp4', 'libx264', {'g': '12'}, {}),
+    'open GOPs': ('mp4', 'libx264', {'g': '12', 'x264-params': 'open-gop=1'}, {}),
     'deep pyramid': ('mkv', 'libx264', {'x264-params': 'bframes=7:b-adapt=0'}, {}),
     'no B-frames': ('mp4', 'libx264', {'tune': 'zerolatency', 'slices': '3'}, {}),
     'intra refresh': ('mkv', 'libx264', {'x264-params': 'intra-refresh=1'}, {}),
@@ -61,8 +57,22 @@ def number_of(image):
     )
 
 
-def write(path, encoder, options={}, muxer={}, frames=60, rate=25, times=None, shift=0):
-    """Write a video; ``times`` are in units of 1 / 90001 s, ``shift`` in frames."""
+def write(
+    path,
+    encoder,
+    options={},
+    muxer={},
+    frames=60,
+    rate=25,
+    times=None,
+    shift=0,
+    types='',
+):
+    """Write a video; returns its path.
+
+    ``times`` are in units of 1 / 90001 s, ``shift`` in frames, ``types`` are those of
+    the first pictures (I, P or B).
+    """
     with av.open(str(path), 'w', options=muxer) as container:
         stream = container.add_stream(encoder, rate=rate, options=options)
         stream.height, stream.width = SIZE
@@ -83,13 +93,32 @@ def write(path, encoder, options={}, muxer={}, frames=60, rate=25, times=None, s
             frame = av.VideoFrame.from_ndarray(picture(i), format='rgb24')
             if times is not None:
                 frame.pts, frame.time_base = int(times[i]), Fraction(1, 90001)
+            if i < len(types):
+                frame.pict_type = PictureType[types[i]]
             mux(stream.encode(frame))
         mux(stream.encode())
     return str(path)
 
 
+def remux(source, target, change=None, title=None, extradata=None):
+    """Copy a video's packets after ``change(number, packet)``; returns the path."""
+    with av.open(source) as old, av.open(str(target), 'w') as new:
+        if title is not None:
+            new.metadata['title'] = title
+        stream = new.add_stream_from_template(old.streams.video[0])
+        if extradata is not None:
+            stream.codec_context.extradata = extradata
+        for number, packet in enumerate(old.demux(video=0)):
+            if packet.size:
+                if change is not None:
+                    change(number, packet)
+                packet.stream = stream
+                new.mux(packet)
+    return str(target)
+
+
 def turn(path, quarters):
-    """Have an MP4 file say that its pictures are to be turned, clockwise."""
+    """Have an MP4 file state a rotation, in quarter turns, clockwise."""
     one, minus, scale = (n.to_bytes(4, 'big') for n in (1 << 16, 0xFFFF0000, 1 << 30))
     zero = bytes(4)
     upright = one, zero, zero, one

@@ -1,19 +1,41 @@
+import errno
+import pickle
+
 import decord
 import pytest
 from mmaction.datasets.transforms import SampleFrames
+from mmengine.fileio import LocalBackend
 
-from projects.adamae import TolerantVideoDataset, VideoFolderDataset
+from projects.adamae import (
+    TolerantRepeatAugDataset,
+    TolerantVideoDataset,
+    VideoFolderDataset,
+)
+from projects.adamae.video.error import VideoError
 from tests.helpers import write_videos
 
-PIPELINE = [
-    dict(type='DecordInit'),
-    dict(type='SampleFrames', clip_len=4, frame_interval=1, num_clips=1),
-    dict(type='DecordDecode'),
-]
+
+def pipeline(loader='Decord'):
+    return [
+        dict(type=f'{loader}Init'),
+        dict(type='SampleFrames', clip_len=4, frame_interval=1, num_clips=1),
+        dict(type=f'{loader}Decode'),
+    ]
 
 
-def make(folder, **kwargs):
-    return VideoFolderDataset(dict(video=str(folder)), PIPELINE, **kwargs)
+def folder_of_videos(folder, loader='Decord', **kwargs):
+    return VideoFolderDataset(dict(video=str(folder)), pipeline(loader), **kwargs)
+
+
+def annotated(folder, loader='Decord', kind=TolerantVideoDataset, **kwargs):
+    prefix = dict(video=str(folder))
+    return kind(
+        str(folder / 'list.txt'), pipeline(loader), data_prefix=prefix, **kwargs
+    )
+
+
+def repeated(folder, loader):
+    return annotated(folder, loader, TolerantRepeatAugDataset, num_repeats=2)
 
 
 def test_finds_videos_at_any_depth_and_follows_links(tmp_path):
@@ -22,7 +44,7 @@ def test_finds_videos_at_any_depth_and_follows_links(tmp_path):
     (tmp_path / 'clips/a/notes.txt').write_text('no video')
     (tmp_path / 'clips/linked').symlink_to(tmp_path / 'elsewhere')
     (tmp_path / 'elsewhere/round').symlink_to(tmp_path / 'clips')
-    dataset = make(tmp_path / 'clips')
+    dataset = folder_of_videos(tmp_path / 'clips')
     assert len(dataset) == 4
     sample = dataset[0]
     assert len(sample['imgs']) == 4 and sample['label'] == -1
@@ -30,64 +52,94 @@ def test_finds_videos_at_any_depth_and_follows_links(tmp_path):
 
 def test_folder_that_is_missing_or_empty(tmp_path):
     with pytest.raises(FileNotFoundError, match='found none at .*/nowhere'):
-        make(tmp_path / 'nowhere')
+        folder_of_videos(tmp_path / 'nowhere')
     with pytest.raises(FileNotFoundError, match='holds no video'):
-        make(tmp_path)
+        folder_of_videos(tmp_path)
 
 
-@pytest.fixture
-def damaged(tmp_path):
-    """Three videos, the second cut in half; with an annotation file."""
-    lines = write_videos(tmp_path, count=3)
-    whole = (tmp_path / '1.mp4').read_bytes()
-    (tmp_path / '1.mp4').write_bytes(whole[: len(whole) // 2])
-    (tmp_path / 'list.txt').write_text('\n'.join(lines))
-    return tmp_path
-
-
-def annotated(folder, pipeline=PIPELINE, **kwargs):
-    prefix = dict(video=str(folder))
-    return TolerantVideoDataset(
-        str(folder / 'list.txt'), pipeline, data_prefix=prefix, **kwargs
-    )
-
-
-@pytest.mark.parametrize('build', [make, annotated])
-def test_a_damaged_file_is_replaced_in_training_and_named_in_testing(build, damaged):
-    sample = build(damaged)[1]
-    assert len(sample['imgs']) == 4 and not sample['filename'].endswith('1.mp4')
-    with pytest.raises(RuntimeError, match=r'1\.mp4: cannot be read'):
-        build(damaged, test_mode=True)[1]
-
-
-def test_a_mistake_in_the_pipeline_is_not_blamed_on_the_video(damaged):
-    wrong = [*PIPELINE[:2], dict(type='Resize', scale=(8, 8))]
-    with pytest.raises(KeyError, match='imgs|img_shape'):
-        annotated(damaged, wrong)[0]
+@pytest.fixture(scope='module')
+def damaged(tmp_path_factory):
+    """Three videos, the second truncated; with an annotation file."""
+    folder = tmp_path_factory.mktemp('videos')
+    lines = write_videos(folder, count=3)
+    whole = (folder / '1.mp4').read_bytes()
+    (folder / '1.mp4').write_bytes(whole[: len(whole) // 2])
+    (folder / 'list.txt').write_text('\n'.join(lines))
+    return folder
 
 
 @pytest.mark.parametrize(
-    'kind', [RuntimeError, AssertionError, ValueError, AttributeError]
-)
-def test_mistake_of_a_type_that_decoders_raise_too(damaged, monkeypatch, kind):
-    def fail(self, results):
-        raise kind('sizes of tensors')
-
-    monkeypatch.setattr(SampleFrames, 'transform', fail)
-    with pytest.raises(kind, match='^sizes of tensors$'):
-        annotated(damaged)[0]
-
-
-@pytest.mark.parametrize(
-    ('function', 'result', 'message'),
+    ('build', 'loader'),
     [
-        ('_CAPI_VideoReaderGetVideoReader', None, 'Error reading'),
-        ('_CAPI_VideoReaderGetFrameCount', 0, 'Invalid frame count'),
+        (folder_of_videos, 'Decord'),
+        (annotated, 'Decord'),
+        (annotated, 'PyAVSkip'),
+        (repeated, 'Decord'),
     ],
 )
-def test_what_decord_checks_itself_is_blamed_on_the_video(
-    damaged, monkeypatch, function, result, message
+def test_a_damaged_file_is_replaced_in_training_and_named_in_testing(
+    build, loader, damaged
 ):
-    monkeypatch.setattr(decord.video_reader, function, lambda *_: result)
-    with pytest.raises(RuntimeError, match=rf'0\.mp4: cannot be read \({message}'):
+    dataset = build(damaged, loader)
+    samples = pickle.loads(pickle.dumps(dataset))[1]  # as for workers
+    for sample in samples if build is repeated else [samples]:
+        assert len(sample['imgs']) == 4 and not sample['filename'].endswith('1.mp4')
+    if build is not repeated:  # which cannot test
+        with pytest.raises(VideoError, match=r'1\.mp4: expected a readable video, got'):
+            build(damaged, loader, test_mode=True)[1]
+
+
+def fail_with(error):
+    def fail(*args):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize('loader', ['Decord', 'PyAVSkip'])
+@pytest.mark.parametrize('number', [errno.ENOENT, errno.EACCES, errno.EISDIR])
+def test_files_that_are_missing_or_forbidden(damaged, monkeypatch, loader, number):
+    monkeypatch.setattr(LocalBackend, 'get', fail_with(OSError(number, 'why')))
+    with pytest.raises(VideoError, match=r'0\.mp4: .*: why'):
+        annotated(damaged, loader, test_mode=True)[0]
+
+
+@pytest.mark.parametrize('loader', ['Decord', 'PyAVSkip'])
+@pytest.mark.parametrize('number', [errno.EMFILE, errno.ESTALE, errno.EIO])
+def test_the_system_is_not_the_fault_of_a_video(damaged, monkeypatch, loader, number):
+    monkeypatch.setattr(LocalBackend, 'get', fail_with(OSError(number, 'why')))
+    with pytest.raises(OSError, match='why') as error:
+        annotated(damaged, loader)[0]
+    assert error.value.errno == number
+
+
+@pytest.mark.parametrize('loader', ['Decord', 'PyAVSkip'])
+@pytest.mark.parametrize(
+    'kind', [RuntimeError, AssertionError, ValueError, AttributeError, OSError]
+)
+def test_mistake_of_a_type_that_decoders_raise_too(damaged, monkeypatch, loader, kind):
+    error = kind('sizes of tensors')
+    monkeypatch.setattr(SampleFrames, 'transform', fail_with(error))
+    with pytest.raises(kind, match='^sizes of tensors$'):
+        annotated(damaged, loader)[0]
+
+
+@pytest.mark.parametrize(
+    ('where', 'function', 'message'),
+    [
+        (decord.video_reader, '_CAPI_VideoReaderGetVideoReader', 'Error reading'),
+        (decord.video_reader, '_CAPI_VideoReaderGetFrameCount', 'Invalid frame count'),
+        (decord.VideoReader, 'get_batch', 'nearest frames'),
+    ],
+)
+def test_what_decord_raises_is_blamed_on_the_video(
+    damaged, monkeypatch, where, function, message
+):
+    results = dict(
+        _CAPI_VideoReaderGetVideoReader=lambda *_: None,
+        _CAPI_VideoReaderGetFrameCount=lambda *_: 0,
+        get_batch=fail_with(decord.DECORDLimitReachedError('nearest frames')),
+    )
+    monkeypatch.setattr(where, function, results[function])
+    with pytest.raises(VideoError, match=rf'0\.mp4: .*, got: {message}'):
         annotated(damaged, test_mode=True)[0]

@@ -302,7 +302,6 @@ class _Floor(_Runner):
         info = dict(total_frames=len(reader), start_index=0)
         draws = [self.sample({**info})['frame_inds'] for _ in range(self.repeats)]
         reader.decode(np.concatenate([draw.ravel() for draw in draws]).tolist())
-        reader.close()
         self.parts[FLOOR] += process_time() - begin
         return []
 

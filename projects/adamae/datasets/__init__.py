@@ -1,4 +1,4 @@
-"""Data sets and transforms that MMAction2 lacks."""
+"""Datasets and transforms that MMAction2 lacks."""
 
 from . import transforms
 from .tolerant_repeat_aug_dataset import TolerantRepeatAugDataset

@@ -1,4 +1,4 @@
-"""A folder of videos as a data set."""
+"""A folder of videos as a dataset."""
 
 from __future__ import annotations
 
@@ -32,10 +32,6 @@ class VideoFolderDataset(UnreadableVideos, VideoDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """List the videos.
-
-        Returns:
-            list[dict]: ``filename`` and ``label`` (-1) of every video.
-        """
+        """List ``filename`` and ``label`` (-1) of every video."""
         files = find_videos(self.data_prefix['video'], 'data_prefix.video')
         return [dict(filename=name, label=-1) for name in files]

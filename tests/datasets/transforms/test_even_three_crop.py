@@ -7,8 +7,8 @@ from mmaction.registry import TRANSFORMS
 
 def crop(height, width, name='EvenThreeCrop', crop_size=224):
     """Crop two frames whose pixels say where they are and in which frame."""
-    places = np.stack(np.mgrid[:height, :width], axis=-1)
-    imgs = [np.dstack([places, np.full((height, width), t)]) for t in range(2)]
+    positions = np.stack(np.mgrid[:height, :width], axis=-1)
+    imgs = [np.dstack([positions, np.full((height, width), t)]) for t in range(2)]
     transform = TRANSFORMS.build(dict(type=name, crop_size=crop_size))
     return transform(dict(imgs=imgs, img_shape=(height, width)))
 

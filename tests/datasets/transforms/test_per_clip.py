@@ -18,7 +18,7 @@ FLIP = dict(type='Flip', flip_ratio=0.5)
 
 
 def clips(count=1, length=3, size=(40, 60)):
-    """Smooth frames whose places can be told: row, column, frame."""
+    """Smooth frames whose positions can be told: row, column, frame."""
     row, column = np.mgrid[: size[0], : size[1]]
     imgs = [
         np.stack([row, column, np.full_like(row, i)], -1).astype(np.uint8)

@@ -22,7 +22,7 @@ def test_published_test_clips():
 
 
 @pytest.mark.parametrize('num_clips', [1, 3])
-def test_training_clips_take_one_frame_a_segment(num_clips):
+def test_training_clips_take_one_frame_per_segment(num_clips):
     for n in range(1, 401):
         clips = sample(n, num_clips=num_clips)['frame_inds'].reshape(num_clips, 16)
         starts = n * np.arange(17) / 16

@@ -12,11 +12,11 @@ class EvenThreeCrop(ThreeCrop):
     """Three crops at equal distances along the long side, to the very end.
 
     Crop k starts at ``int(k * (long - crop) / 2)``, k = 0, 1, 2. MMAction2's
-    ``ThreeCrop`` rounds the distance down first: if it is odd, its last crop stops a
-    pixel before the end. Its arguments, keys and number of views are the same.
+    ``ThreeCrop``, whose arguments and keys these are, rounds the distance down first:
+    if it is odd, its last crop stops a pixel before the end.
 
-    Required and modified keys: imgs (list of T arrays (H, W, C)), which becomes 3 T
-    arrays, crop after crop. Added keys: crop_bbox (3 T, 4), img_shape.
+    Modified key: imgs, T arrays (H, W, C), which become 3 T, crop after crop. Added
+    keys: crop_bbox (3 T, 4), img_shape.
 
     Source: VideoMAE, arXiv:2203.12602, and its code, which AdaMAE tests with.
 
@@ -25,17 +25,7 @@ class EvenThreeCrop(ThreeCrop):
     """
 
     def transform(self, results: dict) -> dict:
-        """Crop.
-
-        Args:
-            results (dict): of a pipeline, with ``imgs`` of the crop's height or width.
-
-        Returns:
-            dict: the same, with the crops.
-
-        Raises:
-            ValueError: if neither side fits, or one is too small.
-        """
+        """Crop; raises ValueError if neither side fits, or one is too small."""
         imgs = results['imgs']
         height, width = imgs[0].shape[:2]
         crop_w, crop_h = self.crop_size

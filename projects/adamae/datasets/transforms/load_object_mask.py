@@ -1,4 +1,4 @@
-"""Where the moving object is, from the file beside the video."""
+"""Where the moving object is, from the file alongside the video."""
 
 from __future__ import annotations
 
@@ -32,12 +32,6 @@ class LoadObjectMask(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Load the mask.
-
-        Args:
-            results (dict): of a pipeline, after decoding.
-
-        Returns:
-            dict: the same, with ``object_mask``.
 
         Raises:
             FileNotFoundError: if the video has no mask.

@@ -14,10 +14,9 @@ from mmengine.dataset import Compose
 class PerClip(BaseTransform):
     """Apply transforms to each clip of a decoded video separately, once or more.
 
-    Repeated sampling: reading a video costs far more than cropping it, so that
-    several samples are made of one that is decoded. ``num_clips`` of the sampling
-    transform gives clips at several times, ``repeats`` several samples of each.
-    Outside of this transform, MMAction2 draws one crop and one flip a video.
+    Repeated sampling: reading a video costs far more than cropping it. ``num_clips`` of
+    the sampling transform gives clips at several times, ``repeats`` several samples of
+    each. Outside of this transform, MMAction2 draws one crop and flip per video.
 
     Required keys: imgs (list of num_clips * clip_len arrays, clip after clip),
     num_clips. Modified keys: imgs and num_clips, which is multiplied by ``repeats``
@@ -42,12 +41,6 @@ class PerClip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Apply the transforms.
-
-        Args:
-            results (dict): of a pipeline, after decoding.
-
-        Returns:
-            dict: the same, with the samples.
 
         Raises:
             ValueError: if the frames are not a whole number of clips, or a transform
@@ -84,7 +77,7 @@ class PerClip(BaseTransform):
 
     def __repr__(self) -> str:
         return (
-            f'{self.__class__.__name__}(transforms={self.transforms}, '
+            f'{type(self).__name__}(transforms={self.transforms}, '
             f'repeats={self.repeats})'
         )
 

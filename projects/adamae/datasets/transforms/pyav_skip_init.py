@@ -1,14 +1,16 @@
-"""Open a video for the loader that leaves out what nobody needs."""
+"""Open a video for the loader that skips frames nobody needs."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 
+from ...video.error import video_errors
 from ...video.reader import VideoReader
 
 
@@ -18,41 +20,40 @@ class PyAVSkipInit(BaseTransform):
 
     Stands where ``DecordInit`` stands, with its arguments and keys.
 
-    Required key: filename. Added keys: video_reader, total_frames, avg_fps (frames a
-    second, 0 if the file does not say).
+    Required key: filename, without suffix that of an ``.mp4`` file. Added keys:
+    video_reader, total_frames, avg_fps (frames per second, 0 if the file does not say).
 
     Args:
-        io_backend (str): where files lie. Defaults to 'disk': FFmpeg reads them
-            itself. Anything else is a backend of MMEngine's, which reads them whole.
+        io_backend (str): MMEngine's file backend. Defaults to 'disk'.
+        num_threads (int): as in ``DecordInit``, but 1 only.
         **kwargs: arguments of the backend.
     """
 
-    def __init__(self, io_backend: str = 'disk', **kwargs: Any) -> None:
+    def __init__(
+        self, io_backend: str = 'disk', num_threads: int = 1, **kwargs: Any
+    ) -> None:
+        if num_threads != 1:
+            raise ValueError(
+                f'{type(self).__name__}: expected num_threads=1, got {num_threads}; it '
+                "decodes on one thread, use more of the dataloader's num_workers"
+            )
         self.io_backend = io_backend
         self.kwargs = kwargs
 
     def transform(self, results: dict) -> dict:
-        """Open the video.
-
-        Args:
-            results (dict): of a data set.
-
-        Returns:
-            dict: the same, with the reader.
-
-        Raises:
-            OSError: if the file cannot be read; names it.
-        """
+        """Open the video; raises VideoError if it is missing or damaged."""
         filename = results['filename']
-        if self.io_backend == 'disk':
-            reader = VideoReader(filename)
-        else:
-            content = get(filename, dict(backend=self.io_backend, **self.kwargs))
-            reader = VideoReader(io.BytesIO(content), filename)
+        if not Path(filename).suffix:
+            filename += '.mp4'
+        # The backend that MMAction2 calls 'disk' is MMEngine's 'local'.
+        backend = 'local' if self.io_backend == 'disk' else self.io_backend
+        with video_errors(filename):
+            content = get(filename, dict(backend=backend, **self.kwargs))
+        reader = VideoReader(io.BytesIO(content), filename)
         results['video_reader'] = reader
         results['total_frames'] = len(reader)
         results['avg_fps'] = reader.fps
         return results
 
     def __repr__(self) -> str:
-        return f'{self.__class__.__name__}(io_backend={self.io_backend!r})'
+        return f'{type(self).__name__}(io_backend={self.io_backend!r})'

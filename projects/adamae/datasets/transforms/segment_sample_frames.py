@@ -18,8 +18,7 @@ class SegmentSampleFrames(UniformSample):
 
     A video of fewer frames than segments repeats some. Arguments and keys are
     those of MMAction2's ``UniformSample``, which cuts ``total_frames - 1`` into
-    segments, rounds their ends, and takes clip k at (k + 1) / (K + 1) of a segment:
-    either can stand where the other does.
+    segments, rounds their ends, and takes clip k at (k + 1) / (K + 1) of a segment.
 
     Required keys: total_frames, start_index. Added keys: frame_inds (num_clips *
     clip_len, int32, clip after clip), clip_len, frame_interval, num_clips.
@@ -29,7 +28,7 @@ class SegmentSampleFrames(UniformSample):
 
     Args:
         clip_len (int): frames of a clip, and segments of the video.
-        num_clips (int): clips a video. Defaults to 1.
+        num_clips (int): clips per video. Defaults to 1.
         test_mode (bool): fixed frames instead of random ones. Defaults to False.
     """
 

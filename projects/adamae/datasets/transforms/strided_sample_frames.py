@@ -11,7 +11,7 @@ from mmaction.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class StridedSampleFrames(SampleFrames):
-    """MMAction2's ``SampleFrames`` with the published places of the test clips.
+    """MMAction2's ``SampleFrames`` at the published positions in testing.
 
     In testing, the video is the list of every ``frame_interval``-th frame, m of
     them. Clip k of K is ``clip_len`` consecutive ones from

@@ -1,0 +1,38 @@
+"""Which errors are a video's own fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class VideoError(RuntimeError):
+    """A video is missing, must not be read, or is damaged; the text names it."""
+
+
+@contextmanager
+def video_errors(name: str, *decoder_errors: type[Exception]) -> Iterator[None]:
+    """Turn the errors of one video into :class:`VideoError`.
+
+    What is not the video's fault passes as it is: other errors of the operating system
+    (too many open files, a lost mount) and bugs. Put it around calls of a library only.
+
+    Args:
+        name (str): what to call the video.
+        *decoder_errors (type[Exception]): what the library raises for damaged files.
+
+    Raises:
+        VideoError: for those, and for a file that does not exist or must not be read.
+    """
+    errors: tuple[type[Exception], ...] = (
+        FileNotFoundError,
+        IsADirectoryError,
+        NotADirectoryError,
+        PermissionError,
+        *decoder_errors,
+    )
+    try:
+        yield
+    except errors as error:
+        text = getattr(error, 'strerror', None) or str(error).strip()[:200]
+        raise VideoError(f'{name}: expected a readable video, got: {text}') from error
