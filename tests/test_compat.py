@@ -1,8 +1,10 @@
 """Every work-around: the defect is still there without it, and gone with it."""
 
 import builtins
+import gc
 import importlib
 import importlib.util
+import multiprocessing
 import os
 import pickle
 import subprocess
@@ -11,6 +13,7 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
+import decord
 import mmengine.logging.history_buffer as history_buffer
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
 from projects.adamae import compat
+from tests.helpers import write_videos
 
 # A fresh interpreter applies compat without one of its functions, then imports
 # what needs that function. Forked children share the cost of the first imports.
@@ -298,3 +302,31 @@ def test_numpy_still_meets_bfloat16_scores_in_classifiers():
     losses = head.loss_by_feat(scores, samples)
     expected = head.loss_by_feat(scores.float(), samples)
     assert losses['loss_cls'] == expected['loss_cls']
+
+
+def _thaw_and_collect():
+    gc.unfreeze()
+    gc.collect()
+
+
+def test_a_forked_process_still_hangs_on_the_garbage_of_its_parent(tmp_path):
+    """Only if it collects a decoder, whose threads it does not have."""
+    write_videos(tmp_path, 1)
+    processes = []
+    gc.disable()
+    try:
+        garbage = [decord.VideoReader(str(tmp_path / '0.mp4'))]
+        garbage.append(garbage)
+        del garbage
+        for collect in (gc.collect, _thaw_and_collect):
+            context = multiprocessing.get_context('fork')
+            processes.append(context.Process(target=collect))
+            processes[-1].start()
+    finally:
+        gc.enable()
+    processes[0].join(timeout=60)
+    assert processes[0].exitcode == 0
+    processes[1].join(timeout=2)
+    assert processes[1].exitcode is None, 'it no longer hangs: drop the work-around'
+    processes[1].kill()
+    processes[1].join()

@@ -5,8 +5,10 @@ there. ``tests/test_compat.py`` shows for each that the defect is still there
 without it: where that test fails, the function can be removed.
 """
 
+import gc
 import importlib
 import importlib.util
+import os
 import pickle
 import re
 import sys
@@ -200,6 +202,21 @@ def classify_in_float32() -> None:
     head.loss_by_feat = loss_by_feat
 
 
+def keep_inherited_decoders() -> None:
+    """Keep a forked process from destroying the video decoders of its parent.
+
+    The destructors of decord's reader and of FFmpeg's scaler join their threads, which
+    a forked process does not have: it hangs. That happens to a loader worker whose
+    garbage collector finds such an object, for instance in the traceback of an error
+    that its parent has handled. Frozen objects are never collected.
+
+    Applies: always, in forked processes only.
+
+    Source: https://docs.python.org/3/library/gc.html#gc.freeze
+    """
+    os.register_at_fork(after_in_child=gc.freeze)
+
+
 provide_drn()
 quiet_mmcv_lite()
 _torchvision_operators = declare_torchvision_operators()
@@ -207,3 +224,4 @@ leave_out_multimodal_models()
 pickle_history_as_arrays()
 allow_checkpoint_globals()
 classify_in_float32()
+keep_inherited_decoders()
