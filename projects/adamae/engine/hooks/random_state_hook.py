@@ -35,11 +35,10 @@ class RandomStateHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed the loader workers, if this epoch starts any."""
-        init = runner.train_dataloader.worker_init_fn
-        if runner.iter and isinstance(init, partial):
-            runner.train_dataloader.worker_init_fn = partial(
-                init.func, *init.args, **{**init.keywords, 'seed': _mix(runner)}
-            )
+        loader = runner.train_dataloader
+        # A worker_init_fn of the user's own need not take a seed.
+        if runner.iter and 'seed' in getattr(loader.worker_init_fn, 'keywords', {}):
+            loader.worker_init_fn = partial(loader.worker_init_fn, seed=_mix(runner))
 
     def before_val(self, runner: Runner) -> None:
         """Leave the random stream of training."""
