@@ -18,6 +18,7 @@ from projects.adamae.checkpoints.loading import resize_positions
 from projects.adamae.datasets import from_config
 from projects.adamae.engine.hooks.training_state import preserve_training_state
 from projects.adamae.evaluation import features
+from projects.adamae.models import MAERecognizer
 from tests.helpers import (
     run_tool,
     tiny_model_cfg,
@@ -127,7 +128,7 @@ def test_views_of_a_video_are_averaged(cfg, tmp_path):
         each = features.encode(model, clips)
         got = features.extract(model, dataset, 2)
         assert_close(got, each.reshape(3, 3, -1).mean(1))
-        with pytest.raises(ValueError, match='expected one clip a video .*, got 3'):
+        with pytest.raises(ValueError, match='expected one clip per video .*, got 3'):
             next(features.iter_features(model, dataset, 2, tokens=True))
 
 
@@ -339,10 +340,18 @@ def test_wrong_models(cfg, tmp_path):
     torch.save(content, tmp_path / 'nan.pth')
     with pytest.raises(ValueError, match=r'backbone\.norm\.bias: not finite'):
         load_model(cfg, str(tmp_path / 'nan.pth'))
-    cfg.model.backbone.depth = 3
-    with pytest.raises(ValueError, match='does not fit the MAERecognizer.*blocks.2'):
-        load_model(cfg, checkpoint)
+    random = dict(type='RandomSamplerHead', mask_ratio=0.5)
+    for model, message in (
+        (dict(backbone=dict(depth=3)), r'the MAERecognizer.*blocks\.2.*, \.\.\.'),
+        (dict(backbone=dict(embed_dims=32)), 'of another shape: .*Use the config'),
+        (dict(sampler=random), r'does not fit .*: sampler\.\w+'),
+    ):
+        cfg.model = tiny_model_cfg(**model)
+        with pytest.raises(ValueError, match=message):
+            load_model(cfg, checkpoint)
     cfg.model = recognizer_cfg()
+    with pytest.raises(ValueError, match='config of a MAERecognizer, .* Recognizer3D'):
+        load_model(cfg, checkpoint, MAERecognizer)
     cfg.model.backbone.type = 'VisionTransformer'
     with pytest.raises(ValueError, match='expected a MaskedVisionTransformer, got Vis'):
         load_model(cfg, checkpoint)

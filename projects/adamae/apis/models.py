@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmaction.models.recognizers.base import BaseRecognizer
 from mmaction.registry import MODELS
 from mmengine.config import Config
@@ -13,7 +15,7 @@ from ..models.backbones import MaskedVisionTransformer
 
 
 def load_model(
-    cfg: Config, checkpoint: str, model_type: type = BaseRecognizer
+    cfg: Config, checkpoint: str, model_type: type[Any] = BaseRecognizer
 ) -> BaseRecognizer:
     """Build the model of a config and load all of its weights.
 

@@ -22,7 +22,7 @@ class Row(NamedTuple):
     """One row of a picture.
 
     Attributes:
-        images (np.ndarray): uint8, shape (t, H, W, 3), RGB, an image a time step.
+        images (np.ndarray): uint8, shape (t, H, W, 3), RGB, an image per time step.
         note (str): stands below the name of the row.
         colors (ScalarMappable, optional): what the colors mean, for a color bar.
         outlined (bool): whether the object may be outlined on it.
@@ -64,12 +64,12 @@ def token_images(
     """Paint every token with its value.
 
     Args:
-        values (Tensor): one a token, shape (N,).
+        values (Tensor): one per token, shape (N,).
         frame_size (tuple[int, int]): height and width in pixels.
         patch_size (int): pixels along each side of a token.
 
     Returns:
-        Tensor: shape (t, H, W), an image a time step.
+        Tensor: shape (t, H, W), an image per time step.
     """
     h, w = (size // patch_size for size in frame_size)
     images = values.reshape(-1, h, w)
@@ -79,7 +79,7 @@ def token_images(
 def prediction_rows(
     clip: Tensor, sample: ActionDataSample, criterion: AdaMAELoss
 ) -> dict[str, Row]:
-    """Turn a prediction into rows of images, one image a time step of tokens.
+    """Turn a prediction into rows of images, one image per time step of tokens.
 
     It shows the first frame of the step, or the one that a model predicts which does
     not predict them all (``criterion.frames``).
