@@ -1,6 +1,7 @@
 """Features of real files, through the package and the tools."""
 
 import random
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 
@@ -77,6 +78,12 @@ def save(cfg, path):
     return str(path)
 
 
+def load(cfg, tmp_path, split='val'):
+    """A model with weights from a file, and the dataset that it reads."""
+    model = load_model(cfg, save(cfg, tmp_path / 'a.pth'))
+    return model, from_config.build_dataset(cfg, split, model.backbone.clip_size)
+
+
 def clips_of(cfg, split='train'):
     """Normalized clips, read one by one."""
     dataset = from_config.build_dataset(cfg, split, (8, 16, 16))
@@ -91,9 +98,8 @@ def clips_of(cfg, split='train'):
 @pytest.mark.parametrize('batch_size, num_workers', [(1, 0), (2, 3), (8, 0)])
 def test_pretrained_encoder(cfg, tmp_path, batch_size, num_workers):
     """Every video once, in order, whatever reads it: encode(all tokens).mean(1)."""
-    model = load_model(cfg, save(cfg, tmp_path / 'a.pth'))
+    model, dataset = load(cfg, tmp_path, 'train')
     assert not model.training
-    dataset = from_config.build_dataset(cfg, 'train', model.backbone.clip_size)
     got = features.extract(model, dataset, batch_size, num_workers)
     with torch.no_grad():
         tokens = model.backbone.encode(model.backbone.embed(clips_of(cfg)))
@@ -109,8 +115,7 @@ def test_pretrained_encoder(cfg, tmp_path, batch_size, num_workers):
 def test_fine_tuned_encoder(cfg, tmp_path):
     """The vector is what the classifier sees."""
     cfg.model = recognizer_cfg()
-    model = load_model(cfg, save(cfg, tmp_path / 'a.pth'))
-    dataset = from_config.build_dataset(cfg, 'val', model.backbone.clip_size)
+    model, dataset = load(cfg, tmp_path)
     with torch.no_grad():
         assert_close(
             features.extract(model, dataset, 2), model.backbone(clips_of(cfg, 'val'))
@@ -121,8 +126,7 @@ def test_views_of_a_video_are_averaged(cfg, tmp_path):
     for model_cfg in (tiny_model_cfg(), recognizer_cfg()):
         cfg.model = model_cfg
         cfg.val_dataloader.dataset.pipeline[1].num_clips = 3
-        model = load_model(cfg, save(cfg, tmp_path / 'a.pth'))
-        dataset = from_config.build_dataset(cfg, 'val', model.backbone.clip_size)
+        model, dataset = load(cfg, tmp_path)
         clips = clips_of(cfg, 'val')
         assert len(clips) == 9
         each = features.encode(model, clips)
@@ -193,8 +197,7 @@ def test_unreadable_video_is_not_replaced(cfg, root, tmp_path):
     cfg.train_dataloader.dataset.update(
         ann_file=str(tmp_path / 'list.txt'), data_prefix=dict(video='')
     )
-    model = load_model(cfg, save(cfg, tmp_path / 'a.pth'))
-    dataset = from_config.build_dataset(cfg, 'train', model.backbone.clip_size)
+    model, dataset = load(cfg, tmp_path, 'train')
     for workers in (0, 1):
         with pytest.raises(ValueError, match=r'bad\.mp4: cannot be read \(\w+: '):
             features.extract(model, dataset, 2, workers)
@@ -213,15 +216,13 @@ def test_training_goes_on_as_before():
 
     seed()
     expected = state()
-    seed()
-    with preserve_training_state(model):
-        assert not any(state()[0])
-    assert state() == expected
-    seed()
-    with pytest.raises(KeyError), preserve_training_state(model):
-        state()
-        raise KeyError
-    assert state() == expected
+    for error in (None, KeyError):
+        seed()
+        with suppress(KeyError), preserve_training_state(model):
+            assert not any(state()[0])
+            if error:
+                raise error
+        assert state() == expected
 
 
 @pytest.mark.parametrize(
