@@ -121,3 +121,23 @@ def write_videos(folder, count=4, frames=40, size=(48, 64)):
         (folder / f'{i}.mp4').write_bytes(encode_video(clip, fps=12))
         lines.append(f'{i}.mp4 {i % 2}')
     return lines
+
+
+def video_dataset_cfg(root, ann_file, **sample):
+    """Config of a dataset that reads ``root/videos`` as clips for ``tiny_model_cfg``.
+
+    ``sample`` are further arguments of ``SampleFrames``.
+    """
+    return dict(
+        type='VideoDataset',
+        ann_file=str(root / ann_file),
+        data_prefix=dict(video=str(root / 'videos')),
+        pipeline=[
+            dict(type='DecordInit'),
+            dict(type='SampleFrames', clip_len=8, **sample),
+            dict(type='DecordDecode'),
+            dict(type='Resize', scale=(16, 16), keep_ratio=False),
+            dict(type='FormatShape', input_format='NCTHW'),
+            dict(type='PackActionInputs'),
+        ],
+    )

@@ -1,9 +1,11 @@
 """Every work-around: the defect is still there without it, and gone with it."""
 
 import builtins
+import gc
 import importlib
 import importlib.util
 import inspect
+import multiprocessing
 import os
 import pickle
 import re
@@ -14,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import Mock
 
+import decord
 import mmengine.hooks.checkpoint_hook as checkpoint_hook
 import mmengine.logging.history_buffer as history_buffer
 import numpy as np
@@ -29,7 +32,7 @@ from torch.utils.data import DataLoader
 
 from projects.adamae import compat
 from projects.adamae.utils.fileio import AtomicLocalBackend
-from tests.helpers import run_command
+from tests.helpers import run_command, write_videos
 
 # A fresh interpreter applies compat without one of its functions, then imports
 # what needs that function. Forked children share the cost of the first imports.
@@ -329,3 +332,31 @@ def test_private_names_are_still_there(owner, names):
     for pattern in (re.compile(rf'\b{name}\b') for name in names):
         assert pattern.search(inspect.getsource(owner))
         assert sum(pattern.search(source) is not None for source in sources) == 1
+
+
+def _thaw_and_collect():
+    gc.unfreeze()
+    gc.collect()
+
+
+def test_a_forked_process_still_hangs_on_the_garbage_of_its_parent(tmp_path):
+    """Only if it collects a decoder, whose threads it does not have."""
+    write_videos(tmp_path, 1)
+    processes = []
+    gc.disable()
+    try:
+        garbage = [decord.VideoReader(str(tmp_path / '0.mp4'))]
+        garbage.append(garbage)
+        del garbage
+        for collect in (gc.collect, _thaw_and_collect):
+            context = multiprocessing.get_context('fork')
+            processes.append(context.Process(target=collect))
+            processes[-1].start()
+    finally:
+        gc.enable()
+    processes[0].join(timeout=60)
+    assert processes[0].exitcode == 0
+    processes[1].join(timeout=2)
+    assert processes[1].exitcode is None, 'it no longer hangs: drop the work-around'
+    processes[1].kill()
+    processes[1].join()

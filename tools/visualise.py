@@ -10,7 +10,9 @@ from PIL import Image
 
 from projects.adamae import launch
 from projects.adamae.apis import pictures
+from projects.adamae.apis.models import load_model
 from projects.adamae.datasets.from_config import train_frame_interval
+from projects.adamae.models import MAERecognizer
 from projects.adamae.utils import cpu
 
 
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         cfg = launch.load_config(args)
-        model = pictures.load_model(cfg, args.checkpoint).to(get_device())
+        model = load_model(cfg, args.checkpoint, MAERecognizer).to(get_device())
         set_random_seed(args.seed)
         if args.video:
             interval = args.frame_interval or train_frame_interval(cfg)

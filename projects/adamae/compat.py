@@ -4,8 +4,10 @@ Importing this module applies them. ``tests/test_compat.py`` shows for each that
 defect is still there without it: where that test fails, the function can be removed.
 """
 
+import gc
 import importlib
 import importlib.util
+import os
 import pickle
 import re
 import sys
@@ -229,6 +231,21 @@ def write_checkpoint_pointer_atomically() -> None:
     )
 
 
+def keep_inherited_decoders() -> None:
+    """Keep a forked process from destroying the video decoders of its parent.
+
+    The destructors of decord's reader and of FFmpeg's scaler join their threads, which
+    a forked process does not have: it hangs. That happens to a loader worker whose
+    garbage collector finds such an object, for instance in the traceback of an error
+    that its parent has handled. Frozen objects are never collected.
+
+    Applies: always, in forked processes only.
+
+    Source: https://docs.python.org/3/library/gc.html#gc.freeze
+    """
+    os.register_at_fork(after_in_child=gc.freeze)
+
+
 provide_drn()
 quiet_mmcv_lite()
 _torchvision_operators = declare_torchvision_operators()
@@ -238,3 +255,4 @@ allow_checkpoint_globals()
 classify_in_float32()
 write_local_files_atomically()
 write_checkpoint_pointer_atomically()
+keep_inherited_decoders()

@@ -1,8 +1,7 @@
 """Features of real files, through the package and the tools."""
 
 import random
-import runpy
-import sys
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 
@@ -20,7 +19,13 @@ from projects.adamae.checkpoints.loading import resize_positions
 from projects.adamae.datasets import from_config
 from projects.adamae.engine.hooks.training_state import preserve_training_state
 from projects.adamae.evaluation import features
-from tests.helpers import ROOT, tiny_model_cfg, write_videos
+from projects.adamae.models import MAERecognizer
+from tests.helpers import (
+    run_tool,
+    tiny_model_cfg,
+    video_dataset_cfg,
+    write_videos,
+)
 
 COUNT = 5
 
@@ -50,37 +55,16 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def cfg(root):
-    """A training set that draws at random, and a validation set."""
-
-    def pipeline(*frames):
-        return [
-            dict(type='DecordInit'),
-            *frames,
-            dict(type='DecordDecode'),
-            dict(type='Resize', scale=(16, 16), keep_ratio=False),
-            dict(type='FormatShape', input_format='NCTHW'),
-            dict(type='PackActionInputs'),
-        ]
-
-    def loader(split, pipeline, **more):
-        return dict(
-            batch_size=2,
-            num_workers=0,
-            dataset=dict(
-                type='VideoDataset',
-                ann_file=str(root / f'{split}.txt'),
-                data_prefix=dict(video=str(root / 'videos')),
-                pipeline=pipeline,
-                **more,
-            ),
-        )
-
-    frames = dict(type='SampleFrames', clip_len=8)
+    """A training set whose pipeline must not be used, and a validation set."""
+    train = video_dataset_cfg(root, 'train.txt')
+    train['pipeline'].insert(2, dict(type='Nowhere'))
+    val = video_dataset_cfg(root, 'val.txt', test_mode=True)
+    loader = dict(batch_size=2, num_workers=0)
     return Config(
         dict(
             model=tiny_model_cfg(),
-            train_dataloader=loader('train', pipeline(frames, dict(type='Nowhere'))),
-            val_dataloader=loader('val', pipeline({**frames, 'test_mode': True})),
+            train_dataloader=dict(**loader, dataset=train),
+            val_dataloader=dict(**loader, dataset=val),
         )
     )
 
@@ -94,11 +78,15 @@ def save(cfg, path):
     return str(path)
 
 
+def load(cfg, tmp_path, split='val'):
+    """A model with weights from a file, and the dataset that it reads."""
+    model = load_model(cfg, save(cfg, tmp_path / 'a.pth'))
+    return model, from_config.build_dataset(cfg, split, model.backbone.clip_size)
+
+
 def clips_of(cfg, split='train'):
-    """Normalised clips, read one by one."""
-    dataset = from_config.build_dataset(
-        cfg, split, MODELS.build(cfg.model).backbone.clip_size
-    )
+    """Normalized clips, read one by one."""
+    dataset = from_config.build_dataset(cfg, split, (8, 16, 16))
     x = torch.cat([dataset[i]['inputs'] for i in range(len(dataset))]).float()
     statistics = tiny_model_cfg()['data_preprocessor']
     mean, std = (
@@ -107,19 +95,11 @@ def clips_of(cfg, split='train'):
     return (x - mean) / std
 
 
-def run(monkeypatch, tool, *argv):
-    tool = str(ROOT / 'tools' / tool)
-    monkeypatch.setattr(sys, 'argv', [tool, *map(str, argv)])
-    runpy.run_path(tool, run_name='__main__')
-
-
-@pytest.mark.parametrize('num_workers', [0, 3])
-@pytest.mark.parametrize('batch_size', [1, 2, 8])
+@pytest.mark.parametrize('batch_size, num_workers', [(1, 0), (2, 3), (8, 0)])
 def test_pretrained_encoder(cfg, tmp_path, batch_size, num_workers):
     """Every video once, in order, whatever reads it: encode(all tokens).mean(1)."""
-    model = load_model(cfg, save(cfg, tmp_path / 'a.pth'))
+    model, dataset = load(cfg, tmp_path, 'train')
     assert not model.training
-    dataset = from_config.build_dataset(cfg, 'train', model.backbone.clip_size)
     got = features.extract(model, dataset, batch_size, num_workers)
     with torch.no_grad():
         tokens = model.backbone.encode(model.backbone.embed(clips_of(cfg)))
@@ -135,8 +115,7 @@ def test_pretrained_encoder(cfg, tmp_path, batch_size, num_workers):
 def test_fine_tuned_encoder(cfg, tmp_path):
     """The vector is what the classifier sees."""
     cfg.model = recognizer_cfg()
-    model = load_model(cfg, save(cfg, tmp_path / 'a.pth'))
-    dataset = from_config.build_dataset(cfg, 'val', model.backbone.clip_size)
+    model, dataset = load(cfg, tmp_path)
     with torch.no_grad():
         assert_close(
             features.extract(model, dataset, 2), model.backbone(clips_of(cfg, 'val'))
@@ -147,14 +126,13 @@ def test_views_of_a_video_are_averaged(cfg, tmp_path):
     for model_cfg in (tiny_model_cfg(), recognizer_cfg()):
         cfg.model = model_cfg
         cfg.val_dataloader.dataset.pipeline[1].num_clips = 3
-        model = load_model(cfg, save(cfg, tmp_path / 'a.pth'))
-        dataset = from_config.build_dataset(cfg, 'val', model.backbone.clip_size)
+        model, dataset = load(cfg, tmp_path)
         clips = clips_of(cfg, 'val')
         assert len(clips) == 9
         each = features.encode(model, clips)
         got = features.extract(model, dataset, 2)
         assert_close(got, each.reshape(3, 3, -1).mean(1))
-        with pytest.raises(ValueError, match='expected one clip a video .*, got 3'):
+        with pytest.raises(ValueError, match='expected one clip per video .*, got 3'):
             next(features.iter_features(model, dataset, 2, tokens=True))
 
 
@@ -181,12 +159,10 @@ def test_probe_sees_the_same_and_trains_its_head_only(cfg, tmp_path, kind):
     trained = [name for name, p in probe.named_parameters() if p.grad is not None]
     assert trained == ['cls_head.fc_cls.weight', 'cls_head.fc_cls.bias']
     assert not any(m.training for m in probe.backbone.modules())
-    standard = (vectors - vectors.mean(0)) / (
-        vectors.var(0, correction=0) + 1e-6
-    ).sqrt()
-    assert_close(
-        probe.cls_head(vectors), probe.cls_head.fc_cls(standard), rtol=1e-3, atol=1e-4
-    )
+    variance, mean = torch.var_mean(vectors, 0, correction=0)
+    standard = (vectors - mean) / (variance + 1e-6).sqrt()
+    head = probe.cls_head
+    assert_close(head(vectors), head.fc_cls(standard), rtol=1e-3, atol=1e-4)
 
 
 def test_training_set_is_read_like_the_validation_set(cfg):
@@ -221,8 +197,7 @@ def test_unreadable_video_is_not_replaced(cfg, root, tmp_path):
     cfg.train_dataloader.dataset.update(
         ann_file=str(tmp_path / 'list.txt'), data_prefix=dict(video='')
     )
-    model = load_model(cfg, save(cfg, tmp_path / 'a.pth'))
-    dataset = from_config.build_dataset(cfg, 'train', model.backbone.clip_size)
+    model, dataset = load(cfg, tmp_path, 'train')
     for workers in (0, 1):
         with pytest.raises(ValueError, match=r'bad\.mp4: cannot be read \(\w+: '):
             features.extract(model, dataset, 2, workers)
@@ -241,37 +216,27 @@ def test_training_goes_on_as_before():
 
     seed()
     expected = state()
-    seed()
-    with preserve_training_state(model):
-        assert not any(state()[0])
-    assert state() == expected
-    seed()
-    with pytest.raises(KeyError), preserve_training_state(model):
-        state()
-        raise KeyError
-    assert state() == expected
+    for error in (None, KeyError):
+        seed()
+        with suppress(KeyError), preserve_training_state(model):
+            assert not any(state()[0])
+            if error:
+                raise error
+        assert state() == expected
 
 
-@pytest.mark.parametrize('suffix', ['npy', 'safetensors'])
-@pytest.mark.parametrize('tokens', [[], ['--tokens']])
-def test_extract_tool(cfg, tmp_path, monkeypatch, suffix, tokens):
+@pytest.mark.parametrize(
+    'suffix, tokens, num_workers',
+    [('npy', ['--tokens'], 0), ('npy', [], 0), ('safetensors', [], 1)],
+)
+def test_extract_tool(cfg, tmp_path, suffix, tokens, num_workers):
     checkpoint = save(cfg, tmp_path / 'a.pth')
     cfg.dump(tmp_path / 'cfg.py')
     out = tmp_path / 'new' / f'out.{suffix}'
-    options = [
-        *tokens,
-        '--split',
-        'train',
-        '--cfg-options',
-        'val_dataloader.num_workers=2',
-    ]
-    run(
-        monkeypatch,
-        'extract_features.py',
-        tmp_path / 'cfg.py',
-        checkpoint,
-        out,
-        *options,
+    run_tool(
+        'extract_features',
+        *(tmp_path / 'cfg.py', checkpoint, out, '--split', 'train', *tokens),
+        **{'val_dataloader.num_workers': num_workers},
     )
     got = np.load(out) if suffix == 'npy' else load_file(out)['features']
     model = load_model(cfg, checkpoint)
@@ -283,74 +248,60 @@ def test_extract_tool(cfg, tmp_path, monkeypatch, suffix, tokens):
     assert sorted(p.name for p in out.parent.iterdir()) == [out.name, f'{out.name}.txt']
 
 
-def test_several_labels_or_none(cfg, root, tmp_path, monkeypatch):
+def test_several_labels_or_none(cfg, root, tmp_path):
     (tmp_path / 'list.txt').write_text('0.mp4 0 2\n1.mp4 1')
-    options = [
-        f'val_dataloader.dataset.ann_file={tmp_path / "list.txt"}',
-        'val_dataloader.dataset.multi_class=True',
-        'val_dataloader.dataset.num_classes=3',
-    ]
+    options = dict(ann_file=tmp_path / 'list.txt', multi_class=True, num_classes=3)
     checkpoint = save(cfg, tmp_path / 'a.pth')
     cfg.dump(tmp_path / 'cfg.py')
     out = tmp_path / 'out.npy'
-    args = [tmp_path / 'cfg.py', checkpoint, out]
-    run(monkeypatch, 'extract_features.py', *args, '--cfg-options', *options)
+    args = ['extract_features', tmp_path / 'cfg.py', checkpoint, out]
+    run_tool(*args, **{f'val_dataloader.dataset.{k}': v for k, v in options.items()})
     videos = root / 'videos'
     expected = f'{videos}/0.mp4\t0\t2\n{videos}/1.mp4\t1\n'
     assert Path(f'{out}.txt').read_text() == expected
     cfg.val_dataloader.dataset.update(type='VideoFolderDataset')
     del cfg.val_dataloader.dataset['ann_file']
     cfg.dump(tmp_path / 'cfg.py')
-    run(monkeypatch, 'extract_features.py', *args)
-    assert [line[-3:] for line in Path(f'{out}.txt').read_text().splitlines()] == [
-        '\t-1'
-    ] * COUNT
+    run_tool(*args)
+    lines = Path(f'{out}.txt').read_text().splitlines()
+    assert [line.split('\t')[1] for line in lines] == ['-1'] * COUNT
 
 
 def test_knn_tool(cfg, tmp_path, monkeypatch, capsys):
     """Each validation video is a training video: its nearest neighbour is itself."""
-    model_cfg = Config(dict(model=cfg.model))
-    model_cfg.dump(tmp_path / 'model.py')
+    Config(dict(model=cfg.model)).dump(tmp_path / 'model.py')
     cfg.dump(tmp_path / 'data.py')
     checkpoint = save(cfg, tmp_path / 'a.pth')
-    args = ['knn_eval.py', tmp_path / 'model.py', checkpoint, '--k', 1, 5]
-    run(monkeypatch, *args, '--data', tmp_path / 'data.py')
+    data = ['--data', tmp_path / 'data.py']
+    args = ['knn_eval', tmp_path / 'model.py', checkpoint]
+    run_tool(*args, *data, '--k', 1, 5)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-3].split() == ['1', '100.00%', '100.00%']
     assert lines[-2].split()[2] == '100.00%' and lines[-1] == 'chance 50.00%'
 
-    def fails(*argv):
+    def fails(message, *argv):
         with pytest.raises(SystemExit, match='2'):
-            run(monkeypatch, *argv)
+            run_tool(*argv)
         # A logger that another test left behind may write here too.
         lines = capsys.readouterr().err.splitlines()
         (line,) = [line for line in lines if line.startswith('error: ')]
-        return line
+        assert message in line
 
-    assert 'take those of another with --data' in fails(*args)
+    fails('take those of another with --data', *args)
     with monkeypatch.context() as patch:
         patch.setattr(features, 'iter_features', None)  # before anything is encoded
-        data = ['--data', tmp_path / 'data.py']
-        assert 'to 5, the number of training videos, got 9' in fails(
-            *args[:3], '--k', 9, *data
-        )
-        assert 'temperature: expected' in fails(*args, '--temperature', 0, *data)
-    assert 'no test_dataloader, only train, val' in fails(
-        *args, '--split', 'test', '--data', tmp_path / 'data.py'
-    )
-    cfg.pop('val_dataloader')
-    cfg.dump(tmp_path / 'train_only.py')
-    assert 'expected a val_dataloader or test_dataloader' in fails(
-        *args, '--data', tmp_path / 'train_only.py'
-    )
-    assert 'checkpoint not found: nowhere.pth' in fails(
-        *args[:2], 'nowhere.pth', '--data', tmp_path / 'data.py'
-    )
+        fails('to 5, the number of training videos, got 9', *args, *data, '--k', 9)
+        fails('temperature: expected', *args, *data, '--k', 1, '--temperature', 0)
+    fails('no test_dataloader, only train, val', *args, *data, '--split', 'test')
+    fails('checkpoint not found: nowhere.pth', *args[:2], 'nowhere.pth', *data)
     gone = f'train_dataloader.dataset.ann_file={tmp_path}/gone.txt'
-    gone = fails(*args, '--data', tmp_path / 'data.py', '--cfg-options', gone)
-    assert 'annotation file not found' in gone
-    assert 'OUT: expected a .npy or .safetensors file' in fails(
-        'extract_features.py', tmp_path / 'data.py', checkpoint, 'out.pkl'
+    fails('annotation file not found', *args, *data, '--cfg-options', gone)
+    cfg.pop('val_dataloader')
+    cfg.dump(data[1])
+    fails('expected a val_dataloader or test_dataloader', *args, *data)
+    fails(
+        'OUT: expected a .npy or .safetensors file',
+        *('extract_features', data[1], checkpoint, 'out.pkl'),
     )
 
 
@@ -368,7 +319,7 @@ def test_positions_come_from_the_grid_that_the_file_states(cfg, tmp_path):
     assert torch.equal(model.sampler.pos_embed, expected)
 
 
-def test_data_sets_that_are_joined(cfg):
+def test_datasets_that_are_joined(cfg):
     plain = clips_of(cfg)
     for split in ('train', 'val'):
         loader = cfg[f'{split}_dataloader']
@@ -376,30 +327,32 @@ def test_data_sets_that_are_joined(cfg):
             type='ConcatDataset', datasets=[loader.dataset, deepcopy(loader.dataset)]
         )
     assert torch.equal(clips_of(cfg), torch.cat([plain, plain]))
-    dataset = from_config.build_dataset(
-        cfg, 'train', MODELS.build(cfg.model).backbone.clip_size
-    )
+    dataset = from_config.build_dataset(cfg, 'train', (8, 16, 16))
     assert from_config.names_and_labels(dataset)[1].tolist() == [0, 1, 0, 1, 0] * 2
     cfg.val_dataloader.dataset.datasets[1].pipeline[1].clip_len = 4
     with pytest.raises(ValueError, match='val_dataloader.* one pipeline for all'):
         clips_of(cfg)
 
 
-def test_weights_that_are_not_finite(cfg, tmp_path):
-    path = save(cfg, tmp_path / 'a.pth')
-    content = torch.load(path)
-    content['state_dict']['backbone.norm.bias'][3] = float('nan')
-    torch.save(content, path)
-    with pytest.raises(ValueError, match=r'backbone\.norm\.bias: not finite'):
-        load_model(cfg, path)
-
-
 def test_wrong_models(cfg, tmp_path):
     checkpoint = save(cfg, tmp_path / 'a.pth')
-    cfg.model.backbone.depth = 3
-    with pytest.raises(ValueError, match='does not fit the MAERecognizer.*blocks.2'):
-        load_model(cfg, checkpoint)
+    content = torch.load(checkpoint)
+    content['state_dict']['backbone.norm.bias'][3] = float('nan')
+    torch.save(content, tmp_path / 'nan.pth')
+    with pytest.raises(ValueError, match=r'backbone\.norm\.bias: not finite'):
+        load_model(cfg, str(tmp_path / 'nan.pth'))
+    random = dict(type='RandomSamplerHead', mask_ratio=0.5)
+    for model, message in (
+        (dict(backbone=dict(depth=3)), r'the MAERecognizer.*blocks\.2.*, \.\.\.'),
+        (dict(backbone=dict(embed_dims=32)), 'of another shape: .*Use the config'),
+        (dict(sampler=random), r'does not fit .*: sampler\.\w+'),
+    ):
+        cfg.model = tiny_model_cfg(**model)
+        with pytest.raises(ValueError, match=message):
+            load_model(cfg, checkpoint)
     cfg.model = recognizer_cfg()
+    with pytest.raises(ValueError, match='config of a MAERecognizer, .* Recognizer3D'):
+        load_model(cfg, checkpoint, MAERecognizer)
     cfg.model.backbone.type = 'VisionTransformer'
     with pytest.raises(ValueError, match='expected a MaskedVisionTransformer, got Vis'):
         load_model(cfg, checkpoint)

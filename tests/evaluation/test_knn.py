@@ -60,23 +60,19 @@ def test_a_class_without_a_vote_is_no_answer():
 
 
 @pytest.mark.parametrize(
-    'labels, ks, message',
+    'labels, ks, temperature, message',
     [
-        (torch.zeros(4).long(), [5], 'k: expected .* from 1 to 4, .* got 5'),
-        (torch.zeros(4).long(), [0], 'k: expected .* got 0'),
-        (torch.tensor([0, 1, -1, 0]), [1], 'bank: .* one label from 0 .* with -1'),
-        (torch.zeros(4, 3).long(), [1], r'bank: .* labels of shape \(4, 3\)'),
+        (torch.zeros(4).long(), [5], 1, 'k: expected .* from 1 to 4, .* got 5'),
+        (torch.zeros(4).long(), [0], 1, 'k: expected .* got 0'),
+        (torch.tensor([0, 1, -1, 0]), [1], 1, 'bank: .* one label from 0 .* with -1'),
+        (torch.zeros(4, 3).long(), [1], 1, r'bank: .* labels of shape \(4, 3\)'),
+        *(
+            (torch.zeros(4).long(), [1], value, 'temperature: expected a positive num')
+            for value in (0, -1, math.nan)
+        ),
     ],
 )
-def test_bad_input(labels, ks, message):
+def test_bad_input(labels, ks, temperature, message):
     x = torch.randn(4, 2)
     with pytest.raises(ValueError, match=message):
-        knn_accuracy(x, labels, x, torch.zeros(4).long(), ks)
-
-
-def test_temperature_is_positive():
-    x = torch.randn(4, 2)
-    labels = torch.zeros(4).long()
-    for temperature in (0, -1, float('nan')):
-        with pytest.raises(ValueError, match='temperature: expected a positive number'):
-            knn_accuracy(x, labels, x, labels, [1], temperature)
+        knn_accuracy(x, labels, x, torch.zeros(4).long(), ks, temperature)

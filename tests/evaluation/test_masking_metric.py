@@ -101,10 +101,12 @@ def test_random_sampling_has_enrichment_one():
 def test_without_object_masks_or_probabilities():
     plain = make_sample([True, False], [0.5, 0.0])
     assert evaluate([plain]) == dict(reconstruction=0.5)
-    unlearnt = make_sample([True, False, True, False], [1.0, 0, 1, 0], block((0, 0, 0)))
-    assert 'prob_mass_object' not in evaluate([unlearnt])
+    unlearned = make_sample(
+        [True, False, True, False], [1.0, 0, 1, 0], block((0, 0, 0))
+    )
+    assert 'prob_mass_object' not in evaluate([unlearned])
     with pytest.raises(ValueError, match='in all data samples or in none'):
-        evaluate([plain, unlearnt])
+        evaluate([plain, unlearned])
 
 
 def test_no_object_at_all_is_nan():

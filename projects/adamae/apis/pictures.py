@@ -14,29 +14,6 @@ from mmengine.dataset import Compose, pseudo_collate
 from ..datasets.from_config import center_clip_pipeline
 from ..models.mae_recognizer import MAERecognizer
 from ..visualization.sheet import draw_prediction
-from . import models
-
-
-def load_model(cfg: Config, checkpoint: str) -> MAERecognizer:
-    """Build the model of a config and load all of its weights.
-
-    Args:
-        cfg (Config): a pre-training config.
-        checkpoint (str): file of that config's training.
-
-    Returns:
-        MAERecognizer: in evaluation mode, on the CPU.
-
-    Raises:
-        ValueError: if the checkpoint is not one of this model.
-    """
-    model = models.load_model(cfg, checkpoint)
-    if not isinstance(model, MAERecognizer):
-        raise ValueError(
-            'expected the config of a MAERecognizer (pre-training), got '
-            f'{type(model).__name__}'
-        )
-    return model
 
 
 class Clip(NamedTuple):
@@ -53,7 +30,7 @@ class Clip(NamedTuple):
 
 
 def dataset_clips(cfg: Config, split: str, num: int, seed: int) -> list[Clip]:
-    """Take some clips of a config's data set, by its own pipeline.
+    """Take some clips of a config's dataset, by its own pipeline.
 
     Args:
         cfg (Config): has ``<split>_dataloader``.
@@ -62,10 +39,10 @@ def dataset_clips(cfg: Config, split: str, num: int, seed: int) -> list[Clip]:
         seed (int): of the choice.
 
     Returns:
-        list[Clip]: in the order of the data set.
+        list[Clip]: in the order of the dataset.
 
     Raises:
-        ValueError: if the config has no such data set.
+        ValueError: if the config has no such dataset.
     """
     loader = cfg.get(f'{split}_dataloader')
     if loader is None:
@@ -101,7 +78,7 @@ def video_clips(
         frame_interval (int): frames from one frame of the clip to the next.
 
     Returns:
-        list[Clip]: one a file.
+        list[Clip]: one per file.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -1,4 +1,4 @@
-"""Weights, gradients and optimiser state spread over the processes of a run (FSDP)."""
+"""Weights, gradients and optimizer state spread over the processes of a run (FSDP)."""
 
 from __future__ import annotations
 
@@ -23,23 +23,20 @@ from ..models.transformer import TransformerBlock
 
 @STRATEGIES.register_module()
 class ShardedStrategy(DDPStrategy):
-    """Fully sharded data parallelism for models that do not fit beside their state.
+    """Fully sharded data parallelism for models that do not fit next to their state.
 
-    Every process keeps its share of each weight, and of its gradient and optimiser
-    state; a transformer block is put together while it runs (arXiv:2304.11277, as
-    PyTorch's ``fully_shard``). Checkpoints are whole: a run without this strategy, or
-    on another number of processes, goes on from them, and the other way round.
+    Every process keeps its share of each weight, and of its gradient and optimizer
+    state; a transformer block is gathered while it runs (arXiv:2304.11277, as
+    PyTorch's ``fully_shard``). Checkpoints are not sharded: a run without this
+    strategy, or on another number of processes, resumes from them, and vice versa.
 
     MMEngine's own ``FSDPStrategy`` wraps PyTorch's first implementation, which needs
-    an accelerator to save the optimiser.
-
-    Args:
-        **kwargs: as in MMEngine's ``DDPStrategy``.
+    an accelerator to save the optimizer. Arguments are those of ``DDPStrategy``.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._whole: dict[str, dict] = {}
+        self._full: dict[str, dict] = {}
 
     def _setup_env(self, *, launcher: str | None = None, **kwargs: Any) -> None:
         if launcher in (None, 'none'):
@@ -63,48 +60,34 @@ class ShardedStrategy(DDPStrategy):
         return model
 
     def compile_model(self, model: nn.Module, **kwargs: Any) -> nn.Module:
-        """Give the model back: compiling is left to ``CompileHook``."""
+        """Return the model as it is: compiling is left to ``CompileHook``."""
         return model
 
     def build_optim_wrapper(self, *args: Any, **kwargs: Any) -> BaseOptimWrapper:
-        """Build as MMEngine's strategies do; arguments are theirs.
-
-        Returns:
-            BaseOptimWrapper: clips by the norm over all processes, and logs a number.
-        """
+        """Build a wrapper that clips by the norm over all processes, and logs it."""
         wrapper = super().build_optim_wrapper(*args, **kwargs)
         if getattr(wrapper, 'clip_grad_kwargs', None):
-            wrapper.clip_func = partial(_whole_result, wrapper.clip_func)
+            wrapper.clip_func = partial(_full_result, wrapper.clip_func)
         return wrapper
 
     def save_checkpoint(self, filename: str, **kwargs: Any) -> None:
-        """Put everything together on all processes, write it on the first.
-
-        Args:
-            filename (str): its place.
-            **kwargs: as in MMEngine's strategies.
-        """
-        self._whole = dict(model=_gather(self.model.state_dict()))
+        """Gather weights and state on all processes, write them on the first."""
+        self._full = dict(model=_gather(self.model.state_dict()))
         if kwargs.get('save_optimizer', True):
-            self._whole['optimizer'] = _gather(self.optim_wrapper.state_dict())
+            self._full['optimizer'] = _gather(self.optim_wrapper.state_dict())
         super().save_checkpoint(filename, **kwargs)
-        self._whole = {}
+        self._full = {}
 
     def model_state_dict(self) -> dict:
-        """Give the weights that :meth:`save_checkpoint` has put together."""
-        return self._whole['model']
+        """Return the weights that :meth:`save_checkpoint` has gathered."""
+        return self._full['model']
 
     def optim_state_dict(self) -> dict:
-        """Give the optimiser's state likewise."""
-        return self._whole['optimizer']
+        """Return the optimizer's state that :meth:`save_checkpoint` has gathered."""
+        return self._full['optimizer']
 
     def load_model_state_dict(self, state_dict: dict, **kwargs: Any) -> None:
-        """Load whole weights.
-
-        Args:
-            state_dict (dict): by name, as a model in one piece has them.
-            **kwargs: as in MMEngine's strategies.
-        """
+        """Load the weights of an unsharded model."""
         own = self.model.state_dict()
         parts = {
             name: _shard(tensor, own.get(name)) for name, tensor in state_dict.items()
@@ -112,11 +95,7 @@ class ShardedStrategy(DDPStrategy):
         super().load_model_state_dict(parts, **kwargs)
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
-        """Load the whole state of an optimiser.
-
-        Args:
-            state_dict (dict): of an optimiser over weights in one piece.
-        """
+        """Load the state of an optimizer over unsharded weights."""
         groups = self.optim_wrapper.optimizer.param_groups
         params = [param for group in groups for param in group['params']]
         state = {
@@ -126,26 +105,26 @@ class ShardedStrategy(DDPStrategy):
         self.optim_wrapper.load_state_dict({**state_dict, 'state': state})
 
 
-def _whole_result(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function, and put its result together if that is sharded."""
+def _full_result(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function; a sharded result is gathered."""
     result = function(*args, **kwargs)
     return result.full_tensor() if isinstance(result, DTensor) else result
 
 
 def _gather(state: dict) -> dict:
-    """Put sharded tensors together; all but the first process forget them again."""
+    """Gather sharded tensors; only the first process keeps them."""
     keep = dist.get_rank() == 0
 
-    def whole(tensor: Tensor) -> Tensor:
+    def full(tensor: Tensor) -> Tensor:
         if isinstance(tensor, DTensor):
             tensor = tensor.full_tensor()
         return tensor.detach().cpu() if keep else tensor.new_empty(0)
 
-    return tree_map_only(Tensor, whole, state)
+    return tree_map_only(Tensor, full, state)
 
 
 def _shard(value: Any, like: Any) -> Any:
-    """Spread a whole tensor as another of the same shape is spread."""
+    """Shard a tensor like another one of its shape."""
     if (
         isinstance(like, DTensor)
         and isinstance(value, Tensor)

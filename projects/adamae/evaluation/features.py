@@ -51,25 +51,25 @@ def encode(
     """Encode clips without masking any token.
 
     The vector of a clip is the mean over its tokens as the encoder gives them; an
-    encoder that was fine-tuned normalises after that mean, as its classifier sees it.
+    encoder that was fine-tuned normalizes after that mean, as its classifier sees it.
 
     Args:
         model (BaseRecognizer): in evaluation mode.
-        clips (Tensor): normalised, shape (B * views, C, T, H, W), float.
+        clips (Tensor): normalized, shape (B * views, C, T, H, W), float.
         tokens (bool): give the token grid instead. Defaults to False.
-        views (int): clips a video, next to each other. Their vectors are averaged.
+        views (int): clips per video, next to each other. Their vectors are averaged.
             Defaults to 1.
 
     Returns:
         Tensor: shape (B, D), or (B, t, h, w, D) for tokens; float32.
 
     Raises:
-        ValueError: if tokens of several clips a video are asked for.
+        ValueError: if tokens of several clips per video are asked for.
     """
     backbone = model.backbone
     if tokens and views > 1:
         raise ValueError(
-            f'expected one clip a video for a token grid, got {views}; choose a '
+            f'expected one clip per video for a token grid, got {views}; choose a '
             'pipeline with num_clips=1 and one crop'
         )
     x = backbone.encode(backbone.embed(clips)).float()
@@ -85,7 +85,7 @@ def iter_features(
     num_workers: int = 0,
     tokens: bool = False,
 ) -> Iterator[Tensor]:
-    """Encode a data set, batch by batch.
+    """Encode a dataset, batch by batch.
 
     In a distributed run each process gets every n-th video, and the last ones begin
     again with the first so that all processes get as many.
@@ -93,12 +93,12 @@ def iter_features(
     Args:
         model (BaseRecognizer): in evaluation mode.
         dataset (BaseDataset): with ``PackActionInputs`` at the end of its pipeline.
-        batch_size (int): videos a batch.
+        batch_size (int): videos per batch.
         num_workers (int): processes that read videos. Defaults to 0.
         tokens (bool): see :func:`encode`. Defaults to False.
 
     Yields:
-        Tensor: features of a batch, on the CPU, in the order of the data set.
+        Tensor: features of a batch, on the CPU, in the order of the dataset.
 
     Raises:
         ValueError: if a video cannot be read; names it.
@@ -131,11 +131,11 @@ def extract(
     Args:
         model (BaseRecognizer): in evaluation mode.
         dataset (BaseDataset): with ``PackActionInputs`` at the end of its pipeline.
-        batch_size (int): videos a batch.
+        batch_size (int): videos per batch.
         num_workers (int): processes that read videos. Defaults to 0.
 
     Returns:
-        Tensor: shape (V, D), float32, on the CPU, in the order of the data set.
+        Tensor: shape (V, D), float32, on the CPU, in the order of the dataset.
 
     Raises:
         ValueError: on every process, if one of them cannot read a video; names it.
@@ -146,9 +146,8 @@ def extract(
     except ValueError as error:
         problem = str(error)
     # Otherwise the other processes would wait for this one.
-    for told in all_gather_object(problem):
-        if told:
-            raise ValueError(told)
+    for message in filter(None, all_gather_object(problem)):
+        raise ValueError(message)
     return torch.stack(all_gather(share), dim=1).flatten(0, 1)[: len(dataset)]
 
 
@@ -163,7 +162,7 @@ def write(path: Path, batches: Iterable[Tensor], shape: tuple[int, ...]) -> None
     """
     with atomic_path(path) as unfinished:
         if path.suffix == '.npy':
-            # Token grids of a large data set do not fit into memory.
+            # Token grids of a large dataset do not fit into memory.
             rows = np.lib.format.open_memmap(unfinished, 'w+', np.float32, shape)
         else:
             rows = np.empty(shape, np.float32)
@@ -178,7 +177,7 @@ def write(path: Path, batches: Iterable[Tensor], shape: tuple[int, ...]) -> None
 
 
 def write_names(path: Path, names: Sequence[str], labels: np.ndarray) -> None:
-    """Write a line a video: its name, a tab, its label or labels with tabs between.
+    """Write a line per video: its name, a tab, its label or labels with tabs between.
 
     Args:
         path (Path): the file.

@@ -39,7 +39,7 @@ def knn_accuracy(
 
     Raises:
         ValueError: if a k is not in 1 .. V, the temperature is not positive, or the
-            labels are not one a vector.
+            labels are not one per vector.
     """
     for name, x, labels in (
         ('bank', bank, bank_labels),

@@ -48,15 +48,15 @@ def object_tokens(
 class MaskingMetric(BaseMetric):
     """Reconstruction error, and how much a sampler prefers the moving object.
 
-    Over all tokens of the data set, with ``object_mask`` in the data samples:
+    Over all tokens of the dataset, with ``object_mask`` in the data samples:
 
     - ``reconstruction``: mean error of the masked tokens;
     - ``error_object``, ``error_background``: of those that touch the object or not;
     - ``enrichment``: share of the visible tokens that touch the object over the share
       of all tokens that do; 1 for random sampling;
     - ``prob_mass_object``: probability on tokens that touch the object over the same
-      share: the enrichment of the first token drawn, without the chance in it. Only
-      for a learnt sampler.
+      share: the enrichment of the first token drawn, without the randomness in it. Only
+      for a learned sampler.
 
     Without object masks: only ``reconstruction``. A mean over nothing is nan.
 
@@ -84,7 +84,7 @@ class MaskingMetric(BaseMetric):
         """Count one batch.
 
         Args:
-            data_batch (Any): what was loaded, ``inputs`` one a video.
+            data_batch (Any): what was loaded, ``inputs`` one per video.
             data_samples (Sequence[dict]): predictions of ``MAERecognizer``: ``mask``
                 (N,), ``token_error`` (N,), perhaps ``probs`` (N,) and ``object_mask``
                 (T, H, W).
@@ -96,8 +96,9 @@ class MaskingMetric(BaseMetric):
         if data_batch is not None and len(data_batch['inputs']) != len(data_samples):
             # MMEngine keeps as many results as there are videos and drops the rest.
             raise ValueError(
-                f'MaskingMetric: expected one clip a video, got {len(data_samples)} of '
-                f'{len(data_batch["inputs"])} videos; set num_clips=1 in the pipeline'
+                'MaskingMetric: expected one clip per video, got '
+                f'{len(data_samples)} of {len(data_batch["inputs"])} videos; set '
+                'num_clips=1 in the pipeline'
             )
         for sample in data_samples:
             masked = sample['mask'].cpu()
@@ -127,7 +128,7 @@ class MaskingMetric(BaseMetric):
         """Put the counts of all clips together.
 
         Args:
-            results (list[dict[str, float]]): what :meth:`process` kept, one a clip.
+            results (list[dict[str, float]]): what :meth:`process` kept, one per clip.
 
         Returns:
             dict[str, float]: see the class.

@@ -14,9 +14,7 @@ from torch import Tensor
 from ..models.losses import AdaMAELoss
 from ..models.tokens import patchify, unpatchify
 
-GREY = 0.5
-
-
+GRAY = 0.5
 DARK, LIGHT = (0.16, 0.18, 0.22), (0.94, 0.94, 0.94)
 
 
@@ -24,15 +22,15 @@ class Row(NamedTuple):
     """One row of a picture.
 
     Attributes:
-        images (np.ndarray): uint8, shape (t, H, W, 3), RGB, an image a time step.
+        images (np.ndarray): uint8, shape (t, H, W, 3), RGB, an image per time step.
         note (str): stands below the name of the row.
-        colours (ScalarMappable, optional): what the colours mean, for a colour bar.
+        colors (ScalarMappable, optional): what the colors mean, for a color bar.
         outlined (bool): whether the object may be outlined on it.
     """
 
     images: np.ndarray
     note: str = ''
-    colours: ScalarMappable | None = None
+    colors: ScalarMappable | None = None
     outlined: bool = False
 
 
@@ -46,7 +44,7 @@ def rebuild_clip(
         mask (Tensor): bool, shape (N,), True = masked.
         pred (Tensor): predictions, shape (N, P), float.
         criterion (AdaMAELoss): knows how to turn a prediction into pixels. Where
-            targets are normalised, the true mean and deviation are put back.
+            targets are normalized, the true mean and standard deviation are put back.
 
     Returns:
         Tensor: pixels in [0, 1], shape (C, T, H, W). Visible tokens are untouched.
@@ -66,12 +64,12 @@ def token_images(
     """Paint every token with its value.
 
     Args:
-        values (Tensor): one a token, shape (N,).
+        values (Tensor): one per token, shape (N,).
         frame_size (tuple[int, int]): height and width in pixels.
         patch_size (int): pixels along each side of a token.
 
     Returns:
-        Tensor: shape (t, H, W), an image a time step.
+        Tensor: shape (t, H, W), an image per time step.
     """
     h, w = (size // patch_size for size in frame_size)
     images = values.reshape(-1, h, w)
@@ -81,7 +79,7 @@ def token_images(
 def prediction_rows(
     clip: Tensor, sample: ActionDataSample, criterion: AdaMAELoss
 ) -> dict[str, Row]:
-    """Turn a prediction into rows of images, one image a time step of tokens.
+    """Turn a prediction into rows of images, one image per time step of tokens.
 
     It shows the first frame of the step, or the one that a model predicts which does
     not predict them all (``criterion.target.frames``).
@@ -89,12 +87,12 @@ def prediction_rows(
     Args:
         clip (Tensor): pixels in [0, 1], shape (C, T, H, W), float.
         sample (ActionDataSample): what ``MAERecognizer`` predicted for it: ``mask``,
-            ``pred``, ``token_error`` and, of a learnt sampler, ``probs``.
+            ``pred``, ``token_error`` and, of a learned sampler, ``probs``.
         criterion (AdaMAELoss): see :func:`rebuild_clip`.
 
     Returns:
         dict[str, Row]: ``video``, ``masked input``, ``prediction``, ``error``,
-        ``probability`` (learnt samplers only) and ``mask``.
+        ``probability`` (learned samplers only) and ``mask``.
     """
     mask, error = sample.mask, sample.token_error.float()
     size = (clip.shape[-2], clip.shape[-1])
@@ -108,26 +106,26 @@ def prediction_rows(
     whole = rebuild_clip(clip, mask, sample.pred, criterion)
     rebuilt = whole[:, frames].permute(1, 2, 3, 0).numpy()
     # A few hopeless tokens must not turn all others black.
-    errors = _colours('magma', error[mask].quantile(0.98))
+    errors = _colors('magma', error[mask].quantile(0.98))
     error_images = _paint(errors, painted(error))
 
     rows = {
         'video': Row(_uint8(video)),
-        'masked input': Row(_uint8(np.where(hidden, GREY, video))),
+        'masked input': Row(_uint8(np.where(hidden, GRAY, video))),
         # Even a model that knows nothing looks good with the true means put back.
         'prediction': Row(
             _uint8(rebuilt), '(true mean, std)' * criterion.target.norm_pix
         ),
         'error': Row(
-            _uint8(np.where(hidden, error_images, GREY)),
-            '(grey: visible)',
+            _uint8(np.where(hidden, error_images, GRAY)),
+            '(gray: visible)',
             errors,
             True,
         ),
     }
     if 'probs' in sample:
         relative = sample.probs.float() * len(mask)
-        probs = _colours('viridis', relative.max())
+        probs = _colors('viridis', relative.max())
         images = _paint(probs, painted(relative))
         rows['probability'] = Row(_uint8(images), '(1: uniform)', probs, True)
     images = np.where(hidden, DARK, LIGHT)
@@ -135,14 +133,14 @@ def prediction_rows(
     return rows
 
 
-def _colours(cmap: str, top: Tensor) -> ScalarMappable:
+def _colors(cmap: str, top: Tensor) -> ScalarMappable:
     norm = mpl.colors.Normalize(0, max(float(top), 1e-6))
     return ScalarMappable(norm, mpl.colormaps[cmap])
 
 
-def _paint(colours: ScalarMappable, values: np.ndarray) -> np.ndarray:
+def _paint(colors: ScalarMappable, values: np.ndarray) -> np.ndarray:
     # to_rgba would take three time steps for an image.
-    return np.asarray(colours.cmap(colours.norm(values)))[..., :3]
+    return np.asarray(colors.cmap(colors.norm(values)))[..., :3]
 
 
 def _uint8(images: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Labelled rows of images on one sheet."""
+"""Labeled rows of images on one sheet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def assemble(
     frames: Sequence[int] | None = None,
     outline: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Put rows together to one labelled picture.
+    """Put rows together to one labeled picture.
 
     Args:
         rows (dict[str, Row]): name and images of every row, see
@@ -37,53 +37,44 @@ def assemble(
         np.ndarray: uint8, shape (height, width, 3), RGB.
     """
     count, height, width = next(iter(rows.values())).images.shape[:3]
-    gap = max(1, width // 24)
-    tile = 0.95  # inches
-    left, right, top, bottom = 1.5, 0.75, 0.68, 0.1
-    row_height = tile * height / width + 0.1
-    size = (left + count * tile + right, top + len(rows) * row_height + bottom)
-    figure = Figure(figsize=size, dpi=110, facecolor='white')
+    # Inches: an image is one wide, labels stand left of them and color bars right.
+    size = (count + 2, len(rows) * (height / width + 0.08) + 0.7)
+    figure = Figure(size, dpi=110)
     canvas = FigureCanvasAgg(figure)
-    inch = np.array([size[0], size[1], size[0], size[1]])
-    for number, (name, row) in enumerate(rows.items()):
-        y = size[1] - top - (number + 1) * row_height + 0.05
-        box = np.array([left, y, count * tile, row_height - 0.1])
-        axes = figure.add_axes(tuple(box / inch))
-        strip = _strip(row.images, gap, 255)
-        # Pixels of small videos stay squares; large ones are smoothed when shrunk.
-        small = width < tile * figure.dpi
-        axes.imshow(strip, interpolation='nearest' if small else 'auto', aspect='auto')
-        axes.set_axis_off()
-        axes.text(
-            -0.1 / (count * tile),
-            0.5,
-            f'{name}\n{row.note}'.strip(),
-            transform=axes.transAxes,
-            ha='right',
-            va='center',
-        )
-        if number == 0:
-            for column in range(count):
-                x = column * (width + gap) + (width - 1) / 2
-                heading = f'frame {frames[column] if frames else column}'
-                axes.text(x, -0.08 * height, heading, ha='center')
-        if row.colours is not None:
-            box = np.array([left + count * tile + 0.1, y, 0.12, row_height - 0.1])
-            bar = figure.add_axes(tuple(box / inch))
-            figure.colorbar(row.colours, cax=bar).ax.tick_params(labelsize=8)
-        if row.outlined and outline is not None and outline.any():
-            ring = _strip(outline[..., None].astype(float), gap, 0)[..., 0]
-            axes.contour(ring, [0.5], colors=OUTLINE, linewidths=1.1)
-    figure.text(left / size[0], 1 - 0.3 / size[1], title, fontsize=12, weight='bold')
+    grid = figure.subplots(
+        len(rows),
+        count + 1,
+        width_ratios=[*[1] * count, 0.12],
+        gridspec_kw=dict(
+            left=1.45 / size[0],
+            right=1 - 0.4 / size[0],
+            bottom=0.05 / size[1],
+            top=1 - 0.6 / size[1],
+            wspace=0.05,
+            hspace=0.12,
+        ),
+    )
+    for (*axes, bar), (name, row) in zip(grid, rows.items(), strict=True):
+        for column, image in enumerate(row.images):
+            # Pixels of small videos stay squares; large ones are smoothed when shrunk.
+            axes[column].imshow(image, interpolation='auto')
+            axes[column].set(xticks=[], yticks=[], frame_on=False, autoscale_on=False)
+            if row.outlined and outline is not None and outline[column].any():
+                # A border, to close the outline of what leaves the image.
+                ring = np.pad(outline[column], 1)
+                y, x = (np.arange(-1, length - 1) for length in ring.shape)
+                axes[column].contour(x, y, ring, [0.5], colors=OUTLINE)
+        label = f'{name}\n{row.note}'.strip()
+        axes[0].set_ylabel(label, rotation=0, ha='right', va='center')
+        if row.colors is None:
+            bar.remove()
+        else:
+            figure.colorbar(row.colors, cax=bar).ax.tick_params(labelsize=8)
+    for column, axes in enumerate(grid[0, :count]):
+        axes.set_title(f'frame {frames[column] if frames else column}', fontsize=10)
+    figure.suptitle(title, x=1.45 / size[0], ha='left', weight='bold')
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _strip(images: np.ndarray, gap: int, fill: float) -> np.ndarray:
-    """Place images side by side, (t, H, W, C) -> (H, t * (W + gap) - gap, C)."""
-    padding = [(0, 0), (0, 0), (0, gap), (0, 0)]
-    padded = np.pad(images, padding, constant_values=fill)
-    return np.concatenate(list(padded), axis=1)[:, :-gap]
 
 
 def draw_prediction(

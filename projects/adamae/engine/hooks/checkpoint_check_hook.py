@@ -6,10 +6,10 @@ from typing import Any
 
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 
 from ...checkpoints import Purpose, adapt_checkpoint
+from ...utils.wrappers import unwrap_model
 
 
 @HOOKS.register_module()
@@ -33,7 +33,7 @@ class CheckpointCheckHook(Hook):
         Raises:
             CheckpointMismatch: if they do not fit.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         adapt_checkpoint(checkpoint, model, *_purpose_and_path(runner))
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from ...models.mae_recognizer import MAERecognizer
+from ...utils.wrappers import unwrap_model
 
 
 @HOOKS.register_module()
@@ -35,10 +35,7 @@ class CompileHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Compile, after hooks such as ``EMAHook`` have made their copies."""
         if self._options is not None:
-            model = runner.model
-            compile_model(
-                model.module if is_model_wrapper(model) else model, **self._options
-            )
+            compile_model(unwrap_model(runner.model), **self._options)
 
 
 def compile_options(switch: bool | dict[str, Any] | None) -> dict[str, Any] | None:

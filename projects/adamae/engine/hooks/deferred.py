@@ -1,4 +1,4 @@
-"""Numbers that stay on the device until somebody wants to read them."""
+"""Numbers that stay on the device until they are read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 
 class DeferredScalars:
@@ -23,8 +24,8 @@ class DeferredScalars:
 
         Args:
             iteration (int): its number.
-            values (Mapping[str, Tensor | float]): tensors hold one number each; they
-                are kept without their graph.
+            values (Mapping[str, Tensor | float]): tensors of one number, kept without
+                their graph.
         """
         kept = {k: v.detach() if torch.is_tensor(v) else v for k, v in values.items()}
         self._pending.append((iteration, kept))
@@ -36,29 +37,12 @@ class DeferredScalars:
             list[tuple[int, dict[str, Any]]]: what was appended, tensors as floats.
         """
         pending, self._pending = self._pending, []
-        tensors = [
-            v for _, values in pending for v in values.values() if torch.is_tensor(v)
-        ]
-        numbers = iter(_fetch(tensors))
-        return [
-            (
-                iteration,
-                {k: next(numbers) if torch.is_tensor(v) else v for k, v in old.items()},
-            )
-            for iteration, old in pending
-        ]
+        numbers = iter(_fetch([v for v in tree_leaves(pending) if torch.is_tensor(v)]))
+        return tree_map_only(Tensor, lambda _: next(numbers), pending)
 
 
 def logs_after(runner: Runner, batch_idx: int) -> bool:
-    """Tell whether the numbers of an iteration are read at its end.
-
-    Args:
-        runner (Runner): the runner.
-        batch_idx (int): number of the batch in its epoch.
-
-    Returns:
-        bool: True where a ``LoggerHook`` logs, and at the end of an epoch.
-    """
+    """Whether a ``LoggerHook`` logs after a batch, or the epoch ends with it."""
     loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
     return batch_idx + 1 == len(runner.train_dataloader) or any(
         logger.every_n_inner_iters(batch_idx, logger.interval) for logger in loggers

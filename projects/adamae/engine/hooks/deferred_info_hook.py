@@ -18,11 +18,11 @@ class DeferredInfoHook(RuntimeInfoHook):
 
     The stock hook calls ``.item()`` on every number of every iteration, and clipping
     does so with the norm: the host waits until the GPU has nothing left to do. Here
-    the numbers of all iterations since the last log are fetched in one copy; every one
-    of them still gets into the history, so logged means are the same.
+    the numbers of all iterations since the last log are fetched in one copy. All of
+    them still get into the history, so logged means are the same.
 
     MMEngine also keeps a million values of each number, copies them all in every
-    iteration and saves them in every checkpoint.
+    iteration and saves them in every checkpoint; here there are ``history`` of them.
 
     Args:
         history (int): how many values of a training number are kept, at least the
@@ -35,7 +35,7 @@ class DeferredInfoHook(RuntimeInfoHook):
         self._norm: dict[str, Any] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Tell the message hub where training stands, and keep clipping quiet."""
+        """Set up as MMEngine does, and defer the norm of clipping."""
         super().before_train(runner)
         self._defer_norm(runner.optim_wrapper)
 
@@ -46,26 +46,14 @@ class DeferredInfoHook(RuntimeInfoHook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Keep the numbers of an iteration, and pass them on where they are logged.
-
-        Args:
-            runner (Runner): the runner.
-            batch_idx (int): number of the batch in its epoch.
-            data_batch (dict, optional): not used.
-            outputs (dict, optional): what ``train_step`` returned, numbers by name.
-        """
+        """Keep the numbers of an iteration, and pass them on where they are logged."""
         self._pending.append(runner.iter, {**self._norm, **(outputs or {})})
         self._norm = {}
         if logs_after(runner, batch_idx):
             self._pass_on(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Save the numbers that were not logged yet, too.
-
-        Args:
-            runner (Runner): the runner.
-            checkpoint (dict): what will be written, changed in place.
-        """
+        """Add the numbers that were not logged yet to the checkpoint."""
         self._pass_on(runner)
         state = runner.message_hub.state_dict()
         for part in ('log_scalars', 'resumed_keys'):

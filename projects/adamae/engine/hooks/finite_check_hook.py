@@ -22,9 +22,9 @@ ADVICE = (
 class FiniteCheckHook(Hook):
     """Raise when a loss, a diagnostic or a weight to be saved is not finite.
 
-    The numbers of every iteration are looked at, but on the device's own time: where
-    the logger reads them anyway, and before a checkpoint is saved. No checkpoint holds
-    a NaN. (The released AdaMAE code replaces NaN logits by 0, which hides the
+    The numbers of every iteration are checked, but without a wait for the device:
+    where the logger reads them anyway, and before a checkpoint is saved. No checkpoint
+    holds a NaN. (The released AdaMAE code replaces NaN logits by 0, which hides the
     divergence.)
     """
 
@@ -42,12 +42,6 @@ class FiniteCheckHook(Hook):
     ) -> None:
         """Keep the numbers of an iteration, and check them where they are logged.
 
-        Args:
-            runner (Runner): the runner.
-            batch_idx (int): number of the batch in its epoch.
-            data_batch (dict, optional): not used.
-            outputs (dict, optional): what ``train_step`` returned, numbers by name.
-
         Raises:
             FloatingPointError: if one is NaN or infinite; names the first iteration
                 that had one, and the cause.
@@ -58,34 +52,24 @@ class FiniteCheckHook(Hook):
 
     def _check(self) -> None:
         for iteration, values in self._pending.drain():
-            bad = {
-                k: v
-                for k, v in values.items()
-                if isinstance(v, float) and not isfinite(v)
-            }
-            if bad:
-                self._refuse(iteration, bad)
-
-    def _refuse(self, iteration: int, bad: dict[str, float]) -> None:
-        # Both come from the sampler's logits, the reconstruction does not.
-        if {'sampler_entropy', 'loss_sampling'} & bad.keys():
-            cause = "the token sampler's logits"
-            if 'loss_reconstruction' in bad:
-                cause += ' and the reconstruction (so most likely their common input)'
-        else:
+            floats = {k: v for k, v in values.items() if isinstance(v, float)}
+            bad = {k: v for k, v in floats.items() if not isfinite(v)}
+            if not bad:
+                continue
             cause = 'the loss'
-        numbers = ', '.join(f'{name}={value}' for name, value in bad.items())
-        raise FloatingPointError(
-            f'iteration {iteration + 1}: {cause} became non-finite ({numbers}). '
-            + ADVICE
-        )
+            # Both come from the sampler's logits, the reconstruction does not.
+            if {'sampler_entropy', 'loss_sampling'} & bad.keys():
+                cause = "the token sampler's logits"
+                if 'loss_reconstruction' in bad:
+                    cause += ' and the reconstruction (most likely their common input)'
+            numbers = ', '.join(f'{name}={value}' for name, value in bad.items())
+            raise FloatingPointError(
+                f'iteration {iteration + 1}: {cause} became non-finite ({numbers}). '
+                + ADVICE
+            )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the weights that are about to be saved, and the numbers so far.
-
-        Args:
-            runner (Runner): the runner.
-            checkpoint (dict): what will be written.
 
         Raises:
             FloatingPointError: if one is NaN or infinite; nothing is written.

@@ -1,18 +1,16 @@
-"""Judge the encoder while it is pre-trained."""
+"""Evaluate the encoder while it is pre-trained."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from mmaction.registry import DATASETS, HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ...datasets.from_config import names_and_labels
 from ...evaluation.features import extract
 from ...evaluation.knn import check_settings, knn_accuracy
+from ...utils.wrappers import unwrap_model
 from .training_state import preserve_training_state
 
 
@@ -27,14 +25,14 @@ class KnnHook(Hook):
     happened: modes, random numbers and loaders stay as they are.
 
     Args:
-        train_dataset (dict): labelled data set to find the neighbours in, with a
+        train_dataset (dict): labeled dataset to find the neighbours in, with a
             pipeline that draws nothing at random.
-        val_dataset (dict): data set to classify, with the same pipeline.
+        val_dataset (dict): dataset to classify, with the same pipeline.
         interval (int): epochs from one evaluation to the next; the last epoch is
             always followed by one. Defaults to 10.
         k (int): number of neighbours. Defaults to 20.
         temperature (float): of their votes. Defaults to 0.07.
-        batch_size (int): videos a batch. Defaults to 32.
+        batch_size (int): videos per batch. Defaults to 32.
         num_workers (int): processes that read videos. Defaults to 2.
 
     Raises:
@@ -56,16 +54,11 @@ class KnnHook(Hook):
         self.interval = interval
         self.k = k
         self.temperature = temperature
-        self.loading: dict[str, Any] = dict(
-            batch_size=batch_size, num_workers=num_workers
-        )
+        self.batch_size = batch_size
+        self.num_workers = num_workers
 
     def before_train(self, runner: Runner) -> None:
-        """Build the data sets and evaluate: what is wrong is found now, not in hours.
-
-        Args:
-            runner (Runner): the runner.
-        """
+        """Build the datasets and evaluate: what is wrong is found now, not in hours."""
         self.datasets = [
             DATASETS.build({**cfg, 'test_mode': True}) for cfg in self.dataset_cfgs
         ]
@@ -76,23 +69,17 @@ class KnnHook(Hook):
         self._evaluate(runner, runner.epoch)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Evaluate, if it is time.
-
-        Args:
-            runner (Runner): the runner.
-        """
-        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(
-            runner
-        ):
+        """Evaluate every ``interval`` epochs, and after the last one."""
+        due = self.every_n_epochs(runner, self.interval)
+        if due or self.is_last_train_epoch(runner):
             self._evaluate(runner, runner.epoch + 1)
 
     def _evaluate(self, runner: Runner, epoch: int) -> None:
-        """Evaluate after so many epochs."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         device = next(model.parameters()).device
         with preserve_training_state(model):
             bank, queries = (
-                extract(model, dataset, **self.loading).to(device)
+                extract(model, dataset, self.batch_size, self.num_workers).to(device)
                 for dataset in self.datasets
             )
         bank_labels, labels = (labels.to(device) for labels in self.labels)

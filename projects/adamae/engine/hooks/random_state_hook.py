@@ -1,9 +1,9 @@
-"""Random numbers that neither repeat after a resume nor depend on validation."""
+"""Random draws that neither repeat after a resume nor depend on validation."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
-from typing import Any
 
 import torch
 from mmaction.registry import HOOKS
@@ -14,13 +14,16 @@ from mmengine.runner import Runner, set_random_seed
 
 @HOOKS.register_module()
 class RandomStateHook(Hook):
-    """Keep the draws of masks, crops and dropout apart.
+    """Seed with the iteration, and validation apart from training.
 
-    MMEngine seeds a resumed run as it seeded the first: it would draw the masks and
-    crops of the first epochs again. And masks drawn in validation come from the stream
-    of training. With this hook a resumed run, and the loader workers of every epoch,
-    are seeded with the iteration too; validation has its own, fixed seed, so that
-    metrics compare over epochs and training does not depend on when they are taken.
+    MMEngine seeds a resumed run, and the loader workers of every epoch, as it seeded
+    the first: they would draw the same masks and crops again. Here the seed depends on
+    the iteration, too. Workers are seeded when they start: in every epoch, or, with
+    ``persistent_workers=True``, in the first epoch of a run or of a resumed one; then
+    their streams go on from epoch to epoch. In no case are draws repeated.
+
+    Validation has its own, fixed seed: metrics compare over epochs, and training does
+    not depend on when they are computed.
     """
 
     priority = 'VERY_HIGH'
@@ -31,26 +34,25 @@ class RandomStateHook(Hook):
             set_random_seed(_mix(runner))
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed the workers that this epoch starts."""
-        init = runner.train_dataloader.worker_init_fn
-        if runner.iter and isinstance(init, partial):
-            runner.train_dataloader.worker_init_fn = partial(
-                init.func, *init.args, **{**init.keywords, 'seed': _mix(runner)}
-            )
+        """Seed the loader workers, if this epoch starts any."""
+        loader = runner.train_dataloader
+        # A worker_init_fn of the user's own need not take a seed.
+        if runner.iter and 'seed' in getattr(loader.worker_init_fn, 'keywords', {}):
+            loader.worker_init_fn = partial(loader.worker_init_fn, seed=_mix(runner))
 
     def before_val(self, runner: Runner) -> None:
-        """Set the stream of training aside."""
+        """Leave the random stream of training."""
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        self._aside: Any = torch.random.fork_rng(devices)
-        self._aside.__enter__()
+        self._training_stream = ExitStack()
+        self._training_stream.enter_context(torch.random.fork_rng(devices))
         torch.manual_seed(get_rank())
 
     def after_val(self, runner: Runner) -> None:
-        """Take the stream of training up again."""
-        self._aside.__exit__(None, None, None)
+        """Return to the random stream of training."""
+        self._training_stream.close()
 
 
 def _mix(runner: Runner) -> int:
     """Make a seed of seed (which holds the rank) and iteration, in [0, 2^32)."""
-    # A large prime: seeds of neighbouring ranks and iterations never meet.
+    # A large prime: seeds of neighboring ranks and iterations never meet.
     return (runner.seed + 1_000_003 * runner.iter) % 2**32

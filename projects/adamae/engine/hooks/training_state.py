@@ -1,4 +1,4 @@
-"""Evaluation in the midst of training."""
+"""Evaluation in the middle of training."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ from mmaction.models.recognizers.base import BaseRecognizer
 
 @contextmanager
 def preserve_training_state(model: BaseRecognizer) -> Iterator[None]:
-    """Take a model out of its training for a while.
+    """Put a model in evaluation mode, and restore everything afterwards.
 
-    Inside, it is in evaluation mode. Afterwards, the mode of every module and the
-    state of all random number generators are as before.
-
-    Args:
-        model (BaseRecognizer): being trained.
+    Everything: the mode of every module and all random number generators.
     """
     modes = [(module, module.training) for module in model.modules()]
     states = random.getstate(), np.random.get_state()

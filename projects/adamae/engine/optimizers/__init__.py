@@ -1,4 +1,4 @@
-"""How parameters are handed to the optimiser."""
+"""How parameters are handed to the optimizer."""
 
 from .layer_decay import TokenLayerDecayOptimizerConstructor
 from .merge import explain_mismatch, merge_param_groups

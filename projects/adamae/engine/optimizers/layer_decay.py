@@ -20,19 +20,11 @@ class TokenLayerDecayOptimizerConstructor(LearningRateDecayOptimizerConstructor)
     full learning rate and weight decay. Here every parameter that belongs to the
     backbone itself, and to none of its layers, is an embedding: layer 0, no weight
     decay (as in the released code of arXiv:2205.09113). Groups with equal settings are
-    one.
-
-    Arguments as in MMAction2.
+    merged. Arguments as in MMAction2.
     """
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs: Any) -> None:
-        """Add the groups of a model.
-
-        Args:
-            params (list[dict]): groups so far, extended in place.
-            module (nn.Module): a recognizer with a ``backbone``.
-            **kwargs: as in MMAction2.
-        """
+        """Add the groups of a recognizer with a ``backbone``."""
         groups: list[dict] = []
         super().add_params(groups, module, **kwargs)
         embeddings = {

@@ -1,4 +1,4 @@
-"""Few parameter groups instead of one a parameter."""
+"""Few parameter groups instead of one per parameter."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _MEMBERS = ('params', 'param_names')
 def merge_param_groups(
     groups: Iterable[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Join parameter groups with equal settings.
+    """Merge parameter groups with equal settings.
 
-    Every group costs an optimiser call, a scheduler step and a line in the log, in
+    Every group costs an optimizer call, a scheduler step and a line in the log, in
     every iteration. The update of a parameter does not depend on its group's size.
 
     Args:
-        groups (Iterable[Mapping]): as an optimiser takes them: ``params``, a list, and
-            settings; ``param_names``, where it is there, is joined too.
-        defaults (Mapping, optional): settings of the optimiser: a group that does not
+        groups (Iterable[Mapping]): as an optimizer takes them: ``params``, a list, and
+            settings; ``param_names``, where it is there, is merged too.
+        defaults (Mapping, optional): settings of the optimizer: a group that does not
             name one equals a group that names this value.
 
     Returns:
