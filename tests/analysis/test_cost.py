@@ -13,7 +13,7 @@ from tests.helpers import tiny_model_cfg
 
 def test_flops_of_a_linear_layer():
     def make():
-        model = memory.fake_weights(nn.Linear(8, 16))
+        model = nn.Linear(8, 16)
         x = torch.zeros(4, 8, requires_grad=True)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)
         return memory.TrainingStep(model, optimizer, lambda: model(x).sum())

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from projects.adamae.analysis.memory import TrainingStep, fake_weights, is_faking
+from projects.adamae.analysis.memory import TrainingStep
 
 
 class Row(NamedTuple):
@@ -294,8 +294,6 @@ def plain_step(
         TrainingStep: with AdamW.
     """
     model = PlainMAE(**sizes).train()
-    if is_faking():
-        fake_weights(model)
     (t, h, w), p, u = model.grid, model.patch, model.tubelet
     clips = torch.zeros(batch_size, 3, t * u, h * p, w * p)
     mean, std = torch.full((3, 1, 1, 1), 0.45), torch.full((3, 1, 1, 1), 0.225)
