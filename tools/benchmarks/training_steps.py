@@ -39,21 +39,8 @@ class Step(NamedTuple):
     update: Callable[[Tensor], None]
 
 
-class ForcedPlainMAE(PlainMAE):
-    """The plain model, told which tokens to mask where a comparison needs it."""
-
-    mask: Tensor | None = None
-    mean: Tensor
-    std: Tensor
-
-    def draw(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Draw as ever, and replace the draw."""
-        mask, probs = super().draw(x)
-        return mask if self.mask is None else self.mask, probs
-
-
 def serve(connection: Connection, **kwargs: Any) -> None:
-    """Answer ``loss``, ``step`` (seconds), ``rate`` (FLOP a second), ``peak`` (bytes).
+    """Answer ``loss``, ``step`` (seconds), ``rate`` (FLOP per second), ``peak`` (bytes).
 
     Args:
         connection (Connection): of a ``Worker``.
@@ -62,7 +49,7 @@ def serve(connection: Connection, **kwargs: Any) -> None:
     """
     if kwargs.pop('onednn', False):
         cpu.use_onednn()
-    device = find_device(kwargs.pop('device', None))
+    device = torch.device(kwargs.pop('device'))
     dtype = getattr(torch, kwargs['dtype'])
     step = make_step(device=device, **kwargs)
     while True:
@@ -110,9 +97,9 @@ def make_step(
     model: nn.Module = ours
     if which == 'baseline':
         if isinstance(ours, MAERecognizer):
-            model = plain_twin(ours)
+            model = reference_model(ours)
         else:
-            model = stock_twin(ours, cfg['model'])
+            model = mmaction_model(ours, cfg['model'])
     model.to(device).train()
     if compile and which == 'ours':
         compile_model(model)
@@ -122,16 +109,15 @@ def make_step(
     def loss(mask: Tensor | None) -> Tensor:
         mask = None if mask is None else mask.to(device)
         with torch.autocast(device.type, amp) if amp else nullcontext():
-            if isinstance(model, ForcedPlainMAE):
-                model.mask = mask
-                return model(clips, model.mean, model.std)[0]
+            if isinstance(model, PlainMAE):
+                return model(clips, model.mean, model.std, mask)[0]
             if isinstance(model, MAERecognizer):
                 losses = model.loss(clips, mask=mask)
             else:
                 losses = model(clips.unsqueeze(1), samples, mode='loss')
         return ours.parse_losses(losses)[0]
 
-    if isinstance(model, ForcedPlainMAE):
+    if isinstance(model, PlainMAE):
         settings = {
             k: v
             for k, v in cfg['optim_wrapper']['optimizer'].items()
@@ -152,7 +138,7 @@ def make_step(
     return Step(model, loss, wrapper.update_params)
 
 
-def plain_twin(model: MAERecognizer) -> ForcedPlainMAE:
+def reference_model(model: MAERecognizer) -> PlainMAE:
     """Build plain modules that compute what a model does.
 
     Args:
@@ -160,10 +146,10 @@ def plain_twin(model: MAERecognizer) -> ForcedPlainMAE:
             loss.
 
     Returns:
-        ForcedPlainMAE: with copies of its weights, and ``mean`` and ``std`` in [0, 1].
+        PlainMAE: with copies of its weights, and ``mean`` and ``std`` in [0, 1].
     """
     encoder, sampler, decoder = model.backbone, model.sampler, model.decoder
-    plain = ForcedPlainMAE(
+    plain = PlainMAE(
         visible=sampler.num_visible,
         grid=encoder.token_grid,
         width=encoder.embed_dims,
@@ -224,7 +210,7 @@ def plain_twin(model: MAERecognizer) -> ForcedPlainMAE:
     return plain
 
 
-def stock_twin(model: nn.Module, model_cfg: dict[str, Any]) -> nn.Module:
+def mmaction_model(model: nn.Module, model_cfg: dict[str, Any]) -> nn.Module:
     """Build a classifier with MMAction2's own ``VisionTransformer``.
 
     Args:
@@ -236,19 +222,19 @@ def stock_twin(model: nn.Module, model_cfg: dict[str, Any]) -> nn.Module:
     """
     backbone = {k: v for k, v in model_cfg['backbone'].items() if k != 'with_cp'}
     backbone['type'] = 'VisionTransformer'
-    twin = MODELS.build({**model_cfg, 'backbone': backbone})
-    twin.load_state_dict(model.state_dict())
-    return twin
+    copy = MODELS.build({**model_cfg, 'backbone': backbone})
+    copy.load_state_dict(model.state_dict())
+    return copy
 
 
 def check_comparable(model_cfg: dict[str, Any]) -> None:
-    """Refuse a model without a baseline.
+    """Reject a model without a baseline.
 
     Args:
         model_cfg (dict): of the model.
 
     Raises:
-        ValueError: if one of its parts is none that :func:`make_step` has a twin of.
+        ValueError: if :func:`make_step` has no baseline for one of its parts.
     """
     expected = dict(backbone='MaskedVisionTransformer')
     if model_cfg['type'] == 'MAERecognizer':
@@ -281,11 +267,10 @@ def forced_mask(model: nn.Module, batch_size: int) -> Tensor | None:
     else:
         return None
     generator = torch.Generator().manual_seed(0)
-    keys = torch.rand(batch_size, tokens, generator=generator)
-    return keys.argsort(dim=1) >= visible
+    return torch.rand(batch_size, tokens, generator=generator).argsort(1) >= visible
 
 
-def step_flops(model_cfg: dict[str, Any]) -> dict[str, int]:
+def flops_by_part(model_cfg: dict[str, Any]) -> dict[str, int]:
     """Count the arithmetic of a training step by part, counted as in ``flops``.
 
     The backward pass costs twice the forward pass, and once in the tokenizer, whose
@@ -295,24 +280,12 @@ def step_flops(model_cfg: dict[str, Any]) -> dict[str, int]:
         model_cfg (dict): of the model.
 
     Returns:
-        dict[str, int]: FLOP a clip, a multiply-add counted as two.
+        dict[str, int]: FLOP per clip, a multiply-add counted as two.
     """
     return {
         part.name: 2 * part.multiply_adds * (2 if part.name == 'tokenizer' else 3)
         for part in flops.count(model_cfg)
     }
-
-
-def find_device(name: str | None) -> torch.device:
-    """Choose the device.
-
-    Args:
-        name (str, optional): of a device; None for a GPU where there is one.
-
-    Returns:
-        torch.device: it.
-    """
-    return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
 
 def as_dict(cfg: Config) -> dict[str, Any]:

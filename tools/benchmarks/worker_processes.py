@@ -1,4 +1,4 @@
-"""Processes that take turns, so that what is compared sees the same machine."""
+"""Processes that run in turn, so that what is compared sees the same machine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
 
@@ -21,7 +21,7 @@ MALLOC = {'tuned': KEEP_FREED_MEMORY, 'default': {}}
 
 
 class Worker:
-    """A process that works when asked, and sleeps while others do.
+    """A process that answers requests, and sleeps while others work.
 
     Args:
         serve (Callable): a function of a module, called there with a connection and
@@ -44,11 +44,14 @@ class Worker:
         self._process = context.Process(
             target=_main, args=(serve, theirs, threads, kwargs), daemon=True
         )
-        with _environment(MALLOC[malloc]):
+        with mock.patch.dict(os.environ):
+            for key in KEEP_FREED_MEMORY:
+                os.environ.pop(key, None)
+            os.environ.update(MALLOC[malloc])
             self._process.start()
         theirs.close()
 
-    def ask(self, command: str) -> Any:
+    def request(self, command: str) -> Any:
         """Send a command and wait for its answer.
 
         Args:
@@ -93,7 +96,7 @@ class Summary(NamedTuple):
         return f'{self.median:.3g} ({self.low:.3g} to {self.high:.3g})'
 
 
-def summarise(values: Sequence[float]) -> Summary:
+def summarize(values: Sequence[float]) -> Summary:
     """Give the median and the spread.
 
     Args:
@@ -105,40 +108,40 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(median(values), min(values), max(values))
 
 
-def take_turns(
+def interleave(
     workers: Mapping[str, Worker], rounds: int, command: str = 'step', warm_up: int = 1
 ) -> dict[str, list[float]]:
-    """Ask every worker in turn, so that a busy minute meets them all.
+    """Send a command to every worker in turn, so that a busy minute meets them all.
 
     Args:
         workers (Mapping[str, Worker]): by name.
-        rounds (int): turns of each.
+        rounds (int): measurements of each.
         command (str): one that is answered with seconds. Defaults to ``'step'``.
-        warm_up (int): turns before these that do not count. Defaults to 1.
+        warm_up (int): rounds before these that do not count. Defaults to 1.
 
     Returns:
-        dict[str, list[float]]: seconds of every turn, by name.
+        dict[str, list[float]]: seconds of every round, by name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in workers}
-    for turn in range(warm_up + rounds):
+    for number in range(warm_up + rounds):
         for name, worker in workers.items():
-            answer = worker.ask(command)
-            if turn >= warm_up:
+            answer = worker.request(command)
+            if number >= warm_up:
                 seconds[name].append(answer)
     return seconds
 
 
-def ratio(slow: Sequence[float], fast: Sequence[float]) -> Summary:
-    """Compare two, turn by turn.
+def ratio(values: Sequence[float], others: Sequence[float]) -> Summary:
+    """Compare two, round by round.
 
     Args:
-        slow (Sequence[float]): seconds of the baseline's turns.
-        fast (Sequence[float]): seconds of the other's, same turns.
+        values (Sequence[float]): one number per round.
+        others (Sequence[float]): the same of another, not 0.
 
     Returns:
-        Summary: how many times faster.
+        Summary: of the rounds' ratios, ``values`` over ``others``.
     """
-    return summarise([a / b for a, b in zip(slow, fast, strict=True)])
+    return summarize([a / b for a, b in zip(values, others, strict=True)])
 
 
 def timed(work: Callable[[], Any], device: torch.device) -> float:
@@ -151,11 +154,15 @@ def timed(work: Callable[[], Any], device: torch.device) -> float:
     Returns:
         float: seconds.
     """
-    _wait(device)
-    start = time.perf_counter()
+
+    def now() -> float:
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    start = now()
     work()
-    _wait(device)
-    return time.perf_counter() - start
+    return now() - start
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -166,7 +173,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
         dtype (torch.dtype): of the matrices.
 
     Returns:
-        float: FLOP a second, a multiply-add counted as two.
+        float: FLOP per second, a multiply-add counted as two.
     """
     size = 2048 if device.type == 'cpu' else 8192
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
@@ -175,7 +182,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Tell the most memory this process has held.
+    """Give the most memory this process has held.
 
     Args:
         device (torch.device): a GPU for its memory, the CPU for resident memory.
@@ -189,24 +196,6 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == 'darwin' else peak * 1024
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
-
-
-@contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set exactly these of glibc's variables while a process starts."""
-    before = {k: os.environ.pop(k) for k in KEEP_FREED_MEMORY if k in os.environ}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for key in KEEP_FREED_MEMORY:
-            os.environ.pop(key, None)
-        os.environ.update(before)
-
-
 def _main(
     serve: Callable[..., None],
     connection: Connection,
@@ -218,4 +207,4 @@ def _main(
     try:
         serve(connection, **kwargs)
     except (EOFError, ConnectionError):
-        pass  # nobody asks any more
+        pass  # no more requests
