@@ -19,7 +19,6 @@ from mmengine.config import Config
 
 from projects.adamae.video.reader import VideoReader
 
-
 ROOT = Path(__file__).resolve().parents[2]
 
 

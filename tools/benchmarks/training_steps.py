@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 def serve(connection: Connection, **kwargs: Any) -> None:
-    """Answer ``loss``, ``step`` (seconds), ``rate`` (FLOP per second), ``peak`` (bytes).
+    """Answer ``loss``, ``step`` (seconds), ``rate`` (FLOP/s) and ``peak`` (bytes).
 
     Args:
         connection (Connection): of a ``Worker``.
