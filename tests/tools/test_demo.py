@@ -1,22 +1,25 @@
 """The demo, end to end, at a size that shows only that it runs."""
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, run_command
 
 
 @pytest.mark.slow
 def test_demo_runs_and_reuses_what_is_there(tmp_path):
-    command = [sys.executable, str(ROOT / 'tools/demo.py')]
-    command += [f'--data={tmp_path / "data"}', f'--out={tmp_path / "out"}']
-    command += ['--num-train=64', '--num-val=25']
-    command += ['--pretrain-epochs=3', '--finetune-epochs=2']
+    options = [f'--data={tmp_path / "data"}', f'--out={tmp_path / "out"}']
+    options += ['--num-train=64', '--num-val=25']
+    options += ['--pretrain-epochs=3', '--finetune-epochs=2']
     for expected in ('wrote 89 of 89 videos', 'already there'):
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = run_command(ROOT / 'tools/demo.py', *options, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         assert expected in done.stdout
         assert 'top-1' in done.stdout and '(chance: 12.5%' in done.stdout
     assert len([*(tmp_path / 'out/pictures').glob('*.png')]) == 4
+
+
+def test_a_step_that_fails_ends_the_demo(tmp_path):
+    done = run_command(ROOT / 'tools/demo.py', f'--data={tmp_path}', '--num-train=0')
+    assert done.returncode == 2
+    assert 'num_train: expected at least 1, got 0' in done.stdout
+    assert done.stderr.startswith('error: step 1 of 5')

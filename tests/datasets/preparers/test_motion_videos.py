@@ -54,8 +54,8 @@ def test_background_is_static_smooth_and_nowhere_flat():
     frames, object_mask = render_video(MotionSpec(), 'train', 3)
     background = np.where(object_mask[..., None], np.nan, frames)
     assert np.nanmax(np.nanstd(background, axis=0)) == 0
-    # Rounding to whole gray levels, standard deviation 0.29, must stay a small part of any
-    # token, for it is what no model can predict.
+    # Rounding to whole gray levels, standard deviation 0.29, must stay a small part of
+    # any token, for it is what no model can predict.
     still = np.nanmax(background, axis=0)
     assert np.nanmax(np.abs(np.diff(still, axis=0))) < 20
     tokens = still.reshape(4, 8, 4, 8, 3)
