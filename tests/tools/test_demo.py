@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers import ROOT, run_command
+from tests.helpers import ROOT, load_tool, run_command
 
 
 @pytest.mark.slow
@@ -18,8 +18,9 @@ def test_demo_runs_and_reuses_what_is_there(tmp_path):
     assert len([*(tmp_path / 'out/pictures').glob('*.png')]) == 4
 
 
-def test_a_step_that_fails_ends_the_demo(tmp_path):
-    done = run_command(ROOT / 'tools/demo.py', f'--data={tmp_path}', '--num-train=0')
-    assert done.returncode == 2
-    assert 'num_train: expected at least 1, got 0' in done.stdout
-    assert done.stderr.startswith('error: step 1 of 5')
+def test_a_step_that_fails(capsys):
+    with pytest.raises(RuntimeError, match='step 1 of 5: videos failed .* code 3'):
+        load_tool('demo').run(
+            '1 of 5: videos', '-c', 'print("why"); raise SystemExit(3)'
+        )
+    assert 'why' in capsys.readouterr().out

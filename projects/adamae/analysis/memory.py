@@ -482,7 +482,7 @@ def _batch(
     backbone: Any = model.backbone
     if not hasattr(backbone, 'clip_size'):
         raise ValueError(
-            f'{type(backbone).__name__} does not tell the size of its clips: expected '
+            f'{type(backbone).__name__} does not state the size of its clips: expected '
             'a MaskedVisionTransformer'
         )
     samples = [ActionDataSample() for _ in range(batch_size)]
