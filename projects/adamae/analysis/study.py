@@ -162,12 +162,12 @@ def train(config: Path, work_dir: Path, seed: int, *options: str) -> Path:
     return checkpoint
 
 
-def run_tool(tool: str, *arguments: str | Path, log: Path) -> Cost:
+def run_tool(tool: str, *arguments: object, log: Path) -> Cost:
     """Run one of our tools.
 
     Args:
         tool (str): its file below ``tools``.
-        *arguments (str | Path): of its command line.
+        *arguments (object): of its command line, as text.
         log (Path): file of what it prints.
 
     Returns:
