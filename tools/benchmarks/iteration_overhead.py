@@ -30,12 +30,7 @@ STOCK = {
 
 @DATASETS.register_module()
 class ReadyClips(Dataset):
-    """Clips in memory: loading costs nothing.
-
-    Args:
-        length (int): how many.
-        clip (tuple[int, ...]): shape, such as (1, 3, 16, 224, 224).
-    """
+    """Clips in memory, of a shape such as (1, 3, 16, 224, 224): no loading."""
 
     def __init__(self, length: int, clip: tuple[int, ...]) -> None:
         self.length = length
@@ -49,11 +44,7 @@ class ReadyClips(Dataset):
 
 
 class EpochTimerHook(Hook):
-    """Run an epoch per request, and answer with its seconds.
-
-    Args:
-        connection (Connection): of a ``Worker``.
-    """
+    """Run an epoch per request, and answer with its seconds."""
 
     priority = 'LOWEST'
 
@@ -77,7 +68,7 @@ def serve_runner(
 
     Args:
         connection (Connection): of a ``Worker``.
-        cfg (dict): of a pre-training run over :class:`ReadyClips`.
+        cfg (dict): of :func:`toy_run`.
         options (dict): changes to it.
     """
     run = Config(cfg)
@@ -95,10 +86,6 @@ def serve_bare(connection: Connection, cfg: dict[str, Any]) -> None:
 
     It loads, normalizes, trains and prints its loss like the runner: same model, data
     loader, parameter groups, fused AdamW and learning rate of every step.
-
-    Args:
-        connection (Connection): of a ``Worker``.
-        cfg (dict): as for :func:`serve_runner`.
     """
     run = Config(cfg)
     init_default_scope('mmaction')

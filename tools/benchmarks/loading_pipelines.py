@@ -58,16 +58,7 @@ _LOADERS = {'DecordInit': 'PyAVSkipInit', 'DecordDecode': 'PyAVSkipDecode'}
 
 
 def write_videos(folder: Path, kind: VideoKind, count: int) -> list[str]:
-    """Write videos with x264's default settings; those that are there are kept.
-
-    Args:
-        folder (Path): where.
-        kind (VideoKind): what they are like.
-        count (int): how many.
-
-    Returns:
-        list[str]: their paths.
-    """
+    """Write videos with x264's default settings; those that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f'{kind.name}-{i}.mp4' for i in range(count)]
     for seed, path in enumerate(paths):
@@ -131,14 +122,7 @@ def _shift(
 
 
 def published_pipeline(frame_interval: int) -> list[dict]:
-    """Give the paper's pre-training pipeline, of MMAction2's own transforms.
-
-    Args:
-        frame_interval (int): stride of the clip.
-
-    Returns:
-        list[dict]: configs of the transforms.
-    """
+    """Give the paper's pre-training pipeline, of MMAction2's own transforms."""
     cfg = Config.fromfile(ROOT / 'configs/adamae_vitb_ssv2_pretrain.py').to_dict()
     pipeline = cfg['train_dataloader']['dataset']['pipeline']
     sample = next(t for t in pipeline if t['type'] == 'SampleFrames')
@@ -147,28 +131,12 @@ def published_pipeline(frame_interval: int) -> list[dict]:
 
 
 def with_skipping(pipeline: Sequence[dict]) -> list[dict]:
-    """Replace decord by :class:`PyAVSkipInit` and :class:`PyAVSkipDecode`.
-
-    Args:
-        pipeline (Sequence[dict]): configs of the transforms.
-
-    Returns:
-        list[dict]: the same with another loader.
-    """
+    """Replace decord by ``PyAVSkipInit`` and ``PyAVSkipDecode``."""
     return [{**t, 'type': _LOADERS.get(t['type'], t['type'])} for t in pipeline]
 
 
 def with_repeats(pipeline: Sequence[dict], repeats: int) -> list[dict]:
-    """Make several samples of each clip that is decoded.
-
-    Args:
-        pipeline (Sequence[dict]): configs of the transforms, with a ``...Decode`` and
-            a ``FormatShape`` among them.
-        repeats (int): samples per clip.
-
-    Returns:
-        list[dict]: the same, with what is between the two inside of a ``PerClip``.
-    """
+    """Repeat what is between ``...Decode`` and ``FormatShape``, in a ``PerClip``."""
     types = [t['type'] for t in pipeline]
     first = next(i for i, t in enumerate(types) if t.endswith('Decode')) + 1
     last = types.index('FormatShape')
@@ -180,16 +148,12 @@ def with_repeats(pipeline: Sequence[dict], repeats: int) -> list[dict]:
 def variants(
     own: Variant | None, frame_interval: int, repeats: int = 4
 ) -> dict[str, Variant]:
-    """Choose what to compare.
+    """Choose what to compare, by name, the baseline first.
 
     Args:
-        own (Sequence[dict] | dict | None): a config's pipeline, or its dataset if that
-            repeats its pipeline; None for the published one.
+        own (Variant, optional): of a config; None for the published pipeline.
         frame_interval (int): stride of the published pipeline, the baseline.
         repeats (int): samples per clip, where there are several. Defaults to 4.
-
-    Returns:
-        dict: name to pipeline or data set, the baseline first.
     """
     published = published_pipeline(frame_interval)
     several = f'{repeats} crops per decode'
@@ -301,8 +265,7 @@ def measure(
     numbers. Time is the process's processor time, threads of a decoder included.
 
     Args:
-        pipelines (dict): name to configs of the transforms, or to the config of a
-            dataset that repeats them.
+        pipelines (dict): what to measure, by name.
         files (Sequence[str]): the videos.
         rounds (int): how often. One more goes before, unmeasured.
 

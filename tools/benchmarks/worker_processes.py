@@ -26,8 +26,7 @@ class Worker:
     Args:
         serve (Callable): a function of a module, called there with a connection and
             ``kwargs``. It answers everything it receives, and ends with ``EOFError``.
-        malloc (str): glibc's settings, ``'tuned'`` or ``'default'``; it reads them when
-            a process starts.
+        malloc (str): key of ``MALLOC``; glibc reads it when a process starts.
         threads (int, optional): of PyTorch. Defaults to PyTorch's choice.
         **kwargs: arguments of ``serve``.
     """
@@ -54,12 +53,6 @@ class Worker:
     def request(self, command: str) -> Any:
         """Send a command and wait for its answer.
 
-        Args:
-            command (str): what ``serve`` understands.
-
-        Returns:
-            Any: its answer.
-
         Raises:
             RuntimeError: if the process has failed; its traceback is on stderr.
         """
@@ -79,123 +72,6 @@ class Worker:
         self._process.join()
 
 
-class Summary(NamedTuple):
-    """Repeated measurements of one thing.
-
-    Attributes:
-        median (float): of all values.
-        low (float): the smallest.
-        high (float): the largest.
-    """
-
-    median: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f'{self.median:.3g} ({self.low:.3g} to {self.high:.3g})'
-
-
-def summarize(values: Sequence[float]) -> Summary:
-    """Give the median and the spread.
-
-    Args:
-        values (Sequence[float]): at least one.
-
-    Returns:
-        Summary: of them.
-    """
-    return Summary(median(values), min(values), max(values))
-
-
-def interleave(
-    workers: Mapping[str, Worker], rounds: int, command: str = 'step', warm_up: int = 1
-) -> dict[str, list[float]]:
-    """Send a command to every worker in turn, so that a busy minute meets them all.
-
-    Args:
-        workers (Mapping[str, Worker]): by name.
-        rounds (int): measurements of each.
-        command (str): one that is answered with seconds. Defaults to ``'step'``.
-        warm_up (int): rounds before these that do not count. Defaults to 1.
-
-    Returns:
-        dict[str, list[float]]: seconds of every round, by name.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in workers}
-    for number in range(warm_up + rounds):
-        for name, worker in workers.items():
-            answer = worker.request(command)
-            if number >= warm_up:
-                seconds[name].append(answer)
-    return seconds
-
-
-def ratio(values: Sequence[float], others: Sequence[float]) -> Summary:
-    """Compare two, round by round.
-
-    Args:
-        values (Sequence[float]): one number per round.
-        others (Sequence[float]): the same of another, not 0.
-
-    Returns:
-        Summary: of the rounds' ratios, ``values`` over ``others``.
-    """
-    return summarize([a / b for a, b in zip(values, others, strict=True)])
-
-
-def timed(work: Callable[[], Any], device: torch.device) -> float:
-    """Time a piece of work.
-
-    Args:
-        work (Callable): takes no arguments.
-        device (torch.device): what it runs on; a GPU is waited for.
-
-    Returns:
-        float: seconds.
-    """
-
-    def now() -> float:
-        if device.type == 'cuda':
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    start = now()
-    work()
-    return now() - start
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Measure what the device gives for one large matrix product.
-
-    Args:
-        device (torch.device): where.
-        dtype (torch.dtype): of the matrices.
-
-    Returns:
-        float: FLOP per second, a multiply-add counted as two.
-    """
-    size = 2048 if device.type == 'cpu' else 8192
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    torch.mm(a, b)
-    return 2 * size**3 / timed(lambda: torch.mm(a, b), device)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Give the most memory this process has held.
-
-    Args:
-        device (torch.device): a GPU for its memory, the CPU for resident memory.
-
-    Returns:
-        int: bytes.
-    """
-    if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else peak * 1024
-
-
 def _main(
     serve: Callable[..., None],
     connection: Connection,
@@ -208,3 +84,70 @@ def _main(
         serve(connection, **kwargs)
     except (EOFError, ConnectionError):
         pass  # no more requests
+
+
+def interleave(
+    workers: Mapping[str, Worker], rounds: int, command: str = 'step', warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Send a command to every worker in turn, so that a busy minute meets them all.
+
+    Returns:
+        dict[str, list[float]]: the answers of all rounds after the warm-up, by name.
+    """
+    answers: dict[str, list[float]] = {name: [] for name in workers}
+    for number in range(warm_up + rounds):
+        for name, worker in workers.items():
+            answer = worker.request(command)
+            if number >= warm_up:
+                answers[name].append(answer)
+    return answers
+
+
+class Summary(NamedTuple):
+    """Repeated measurements of one thing."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f'{self.median:.3g} ({self.low:.3g} to {self.high:.3g})'
+
+
+def summarize(values: Sequence[float]) -> Summary:
+    """Give the median and the spread."""
+    return Summary(median(values), min(values), max(values))
+
+
+def ratio(values: Sequence[float], others: Sequence[float]) -> Summary:
+    """Summarize ``values / others``, round by round."""
+    return summarize([a / b for a, b in zip(values, others, strict=True)])
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> float:
+    """Measure the seconds of a piece of work; a GPU is waited for."""
+
+    def now() -> float:
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    start = now()
+    work()
+    return now() - start
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Measure FLOP/s of one large matrix product; a multiply-add is two."""
+    size = 2048 if device.type == 'cpu' else 8192
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    torch.mm(a, b)
+    return 2 * size**3 / timed(lambda: torch.mm(a, b), device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Give the most bytes this process has held, of the GPU or resident."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == 'darwin' else peak * 1024

@@ -431,12 +431,6 @@ def config_step(
 def clips_per_step(cfg: Config) -> int:
     """Count the clips of a batch: videos times the clips made of each.
 
-    Args:
-        cfg (Config): with a ``train_dataloader``.
-
-    Returns:
-        int: clips.
-
     Raises:
         ValueError: if there is no loader, or no pipeline in it.
     """
@@ -447,11 +441,7 @@ def clips_per_step(cfg: Config) -> int:
 
 
 def checkpoint_activations(cfg: Config) -> None:
-    """Switch activation checkpointing on in every part of a model, in place.
-
-    Args:
-        cfg (Config): of a recognizer.
-    """
+    """Switch activation checkpointing on in every part of a model, in place."""
     for name in ('backbone', 'sampler', 'decoder'):
         part = cfg.model.get(name)
         if part is not None:

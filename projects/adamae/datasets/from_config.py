@@ -93,12 +93,7 @@ def repeats_decode(dataset: Any) -> bool:
 
 
 def use_data_from(cfg: Config, other: Config) -> None:
-    """Replace the data of a config by those of another one, in place.
-
-    Args:
-        cfg (Config): with a model.
-        other (Config): with datasets.
-    """
+    """Replace the dataloaders of a config by those of another one, in place."""
     for key in (f'{split}_dataloader' for split in SPLITS):
         cfg[key] = other.get(key)
 
@@ -125,14 +120,7 @@ def eval_split(cfg: Config) -> str:
 
 
 def loader_kwargs(cfg: Config) -> dict[str, int]:
-    """Give batch size and number of workers of :func:`eval_split`.
-
-    Args:
-        cfg (Config): with datasets.
-
-    Returns:
-        dict[str, int]: ``batch_size`` and ``num_workers``.
-    """
+    """Give ``batch_size`` and ``num_workers`` of :func:`eval_split`."""
     loader = cfg[f'{eval_split(cfg)}_dataloader']
     return dict(
         batch_size=loader.get('batch_size', 1), num_workers=loader.get('num_workers', 0)
@@ -226,14 +214,7 @@ def _build_once(dataset: Any, pipeline: Sequence[dict]) -> BaseDataset:
 
 
 def frame_interval(pipeline: Sequence[dict]) -> int:
-    """Find the stride at which a pipeline samples frames.
-
-    Args:
-        pipeline (Sequence[dict]): transforms, as in a config.
-
-    Returns:
-        int: frames from one frame of a clip to the next; 1 if it does not say.
-    """
+    """Find the stride, in frames, at which a pipeline samples; 1 if it states none."""
     return next((s['frame_interval'] for s in pipeline if 'frame_interval' in s), 1)
 
 
@@ -260,5 +241,5 @@ def names_and_labels(
 
 
 def video_name(info: dict) -> str:
-    """Tell the file or folder of a video from its entry in a dataset."""
+    """Give the file or folder of a video from its entry in a dataset."""
     return info.get('filename') or info.get('frame_dir') or '?'

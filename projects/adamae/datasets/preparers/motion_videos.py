@@ -92,33 +92,17 @@ class MotionSpec:
                 raise ValueError(f'{name}: expected {expected}, got {got}')
 
     def description(self) -> dict:
-        """Give the content of ``dataset.json``.
-
-        Returns:
-            dict: version and all parameters, as JSON gives them back.
-        """
+        """Give the content of ``dataset.json``: version and all parameters."""
         return json.loads(json.dumps(dict(version=VERSION, **asdict(self))))
 
     def items(self) -> list[tuple[str, int]]:
-        """List the videos.
-
-        Returns:
-            list[tuple[str, int]]: split and number of every video.
-        """
+        """List split and number of every video."""
         counts = zip(SPLITS, (self.num_train, self.num_val), strict=True)
         return [(split, index) for split, count in counts for index in range(count)]
 
 
 def video_label(spec: MotionSpec, index: int) -> int:
-    """Give the label of a video; classes alternate, so they are balanced.
-
-    Args:
-        spec (MotionSpec): the dataset.
-        index (int): number of the video in its split.
-
-    Returns:
-        int: class, in [0, K).
-    """
+    """Give the class of a video in its split; they alternate, so they are balanced."""
     return index % spec.num_classes
 
 
@@ -189,36 +173,17 @@ def _texture(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def video_path(out: Path, split: str, index: int) -> Path:
-    """Say where a video lies.
-
-    Args:
-        out (Path): folder of the dataset.
-        split (str): ``'train'`` or ``'val'``.
-        index (int): number of the video in its split.
-
-    Returns:
-        Path: ``out/videos/<split>/<index>.mp4``.
-    """
+    """Give the file of a video: ``out/videos/<split>/<index>.mp4``."""
     return Path(out) / 'videos' / split / f'{index:05d}.mp4'
 
 
 def mask_path(out: Path, split: str, index: int) -> Path:
-    """Say where the object mask of a video lies; arguments as :func:`video_path`.
-
-    Returns:
-        Path: ``out/object_masks/<split>/<index>.npz``.
-    """
+    """Give the file of its object mask: ``out/object_masks/<split>/<index>.npz``."""
     return Path(out) / 'object_masks' / split / f'{index:05d}.npz'
 
 
 def write_video(item: tuple[str, int], spec: MotionSpec, out: Path) -> None:
-    """Render one video and write it and its object mask.
-
-    Args:
-        item (tuple[str, int]): split and number.
-        spec (MotionSpec): the dataset.
-        out (Path): its folder.
-    """
+    """Render a video, given by split and number; write it and its object mask."""
     frames, object_mask = render_video(spec, *item)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, object_mask=object_mask)

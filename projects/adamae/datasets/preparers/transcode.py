@@ -86,15 +86,7 @@ class TranscodeSpec:
                 raise ValueError(f'{name}: expected {expected}, got {got}')
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Give the new size of a frame: same shape, even numbers.
-
-        Args:
-            width (int): in pixels.
-            height (int): in pixels.
-
-        Returns:
-            tuple[int, int]: new width and height.
-        """
+        """Give the new width and height of a frame: same shape, even numbers."""
         scale = min(1.0, self.short_side / min(width, height))
         new_width, new_height = (
             max(2, round(n * scale / 2) * 2) for n in (width, height)
