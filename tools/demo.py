@@ -4,17 +4,17 @@ Makes a small set of videos, pre-trains on them without labels, fine-tunes, test
 draws what the sampler looks at. What is already there is used again.
 """
 
-from __future__ import annotations
-
-import argparse
 import os
 import re
 import subprocess
 import sys
 import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
+from projects.adamae import launch
 from projects.adamae.analysis.study import newest_metrics
 from projects.adamae.utils.cpu import KEEP_FREED_MEMORY
 
@@ -30,9 +30,13 @@ NOISE = re.compile(r' (base_lr|lr|time|data_time|loss_\w+|memory): \S+')
 
 
 def run(title: str, *command: str | Path) -> None:
-    """Run one step and show its progress; stop the demo if it fails."""
+    """Run one step and show its progress.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
     print(f'\n== {title}\n   $ python {" ".join(map(str, command))}', flush=True)
-    start = told = time.time()
+    start = last_shown = time.time()
     last: deque[str] = deque(maxlen=25)
     with subprocess.Popen(
         [sys.executable, '-u', '-W', 'ignore', *map(str, command)],
@@ -47,12 +51,12 @@ def run(title: str, *command: str | Path) -> None:
             shown, bar = SHOWN.search(line), PROGRESS.search(line)
             if shown:
                 print('  ', ' '.join(NOISE.sub('', shown[0]).split()), flush=True)
-            elif bar and time.time() - told > 2:
-                told = time.time()
+            elif bar and time.time() - last_shown > 2:
+                last_shown = time.time()
                 print('  ', *bar.groups(), flush=True)
     if process.returncode:
-        print(*last, sep='\n')
-        sys.exit(f'\nThe demo stopped: this step failed (exit {process.returncode}).')
+        print(*last, sep='\n', flush=True)
+        raise RuntimeError(f'step {title} failed with exit code {process.returncode}')
     print(f'   done in {time.time() - start:.0f} s', flush=True)
 
 
@@ -73,18 +77,29 @@ def train(title: str, config: str, work_dir: Path, epochs: int, *options: str) -
     return checkpoint
 
 
-def main() -> None:
-    """Run the demo."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def parse_args(argv: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line."""
+    parser = ArgumentParser(
+        description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
     parser.add_argument('--data', type=Path, default=Path('data/motion'))
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'))
     parser.add_argument('--num-train', type=int, default=1600, help='training videos')
-    parser.add_argument('--num-val', type=int, default=200, help='held-back videos')
+    parser.add_argument('--num-val', type=int, default=200, help='held-out videos')
     parser.add_argument('--pretrain-epochs', type=int, default=11)
     parser.add_argument('--finetune-epochs', type=int, default=8)
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    with launch.errors_in_one_line(RuntimeError):
+        demo(args)
+
+
+def demo(args: Namespace) -> None:
+    """Run the five steps, and print what came out."""
     start = time.time()
     # Another length is another run: nothing of it is mixed up with what is there.
     pretrain = args.out / f'pretrain_{args.pretrain_epochs}'
@@ -112,7 +127,7 @@ def main() -> None:
         f'load_from={pretrained}',
     )
     run(
-        '4 of 5: testing on held-back videos, 2 clips x 3 crops of each',
+        '4 of 5: testing on held-out videos, 2 clips x 3 crops of each',
         *('tools/test.py', FINETUNE, finetuned, '--work-dir', finetune / 'test'),
     )
     pictures = args.out / 'pictures'
@@ -125,7 +140,7 @@ def main() -> None:
     accuracy = newest_metrics(ROOT / finetune / 'test', 'acc/top1')
     print(
         f"""
-== Done in {(time.time() - start) / 60:.1f} minutes. On {args.num_val} held-back videos:
+== Done in {(time.time() - start) / 60:.1f} minutes. On {args.num_val} held-out videos:
    top-1 {accuracy['acc/top1']:.1%}, top-5 {accuracy['acc/top5']:.1%}\
  (chance: {1 / CLASSES:.1%}, {5 / CLASSES:.1%})
    the sampler picks tokens on the moving object {masking['masking/enrichment']:.2f}\

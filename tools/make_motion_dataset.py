@@ -1,4 +1,4 @@
-"""Make a small labelled data set of H.264 files whose label is a motion."""
+"""Make a small labeled dataset of H.264 files whose label is a motion."""
 
 import os
 import time
@@ -16,10 +16,10 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser = ArgumentParser(
         description=motion_videos.__doc__, formatter_class=RawDescriptionHelpFormatter
     )
-    parser.add_argument('out', help='folder of the data set')
+    parser.add_argument('out', help='folder of the dataset')
     for name, text in (
         ('num_train', 'training videos'),
-        ('num_val', 'held-back videos'),
+        ('num_val', 'held-out videos'),
         ('size', 'height and width in pixels, even'),
         ('num_frames', 'frames of a video'),
         ('num_classes', 'directions of motion'),
@@ -35,7 +35,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         )
     for name, kind, text, relative in (
         ('object_size', int, 'side of the square in pixels', '1/4 and 3/8'),
-        ('speed', float, 'speed in pixels a frame', '1/32 and 1/16'),
+        ('speed', float, 'speed in pixels per frame', '1/32 and 1/16'),
     ):
         parser.add_argument(
             '--' + name.replace('_', '-'),
@@ -49,7 +49,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace a motion data set that has other parameters',
+        help='replace a motion dataset that has other parameters',
     )
     return parser.parse_args(argv)
 

@@ -1,21 +1,16 @@
 """Parameters and multiply-adds against published numbers, through the tool."""
 
-import runpy
-import sys
-
 import pytest
 import torch
 from mmaction.registry import MODELS
 
 from projects.adamae.analysis import flops
-from tests.helpers import ROOT, tiny_model_cfg
+from tests.helpers import CONFIGS, run_tool, tiny_model_cfg
 
 
-def run(capsys, monkeypatch, config, *options):
+def run(capsys, config, *options):
     """Call the tool; returns parameters (M) and multiply-adds (G) by part."""
-    tool = str(ROOT / 'tools/get_flops.py')
-    monkeypatch.setattr(sys, 'argv', [tool, str(ROOT / 'configs' / config), *options])
-    runpy.run_path(tool, run_name='__main__')
+    run_tool('get_flops', CONFIGS / config, *options)
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     return {row[0]: (float(row[1]), float(row[3])) for row in rows if len(row) == 6}
 
@@ -27,17 +22,17 @@ def run(capsys, monkeypatch, config, *options):
         ('adamae_vitl_k400_finetune.py', 305, 597),
     ],
 )
-def test_published_classifiers(capsys, monkeypatch, config, parameters, multiply_adds):
-    parts = run(capsys, monkeypatch, config)
+def test_published_classifiers(capsys, config, parameters, multiply_adds):
+    parts = run(capsys, config)
     assert list(parts) == ['tokenizer', 'encoder', 'head', 'total']
     # The papers round up.
     assert parameters - 1 < parts['total'][0] <= parameters
     assert round(parts['total'][1]) == multiply_adds
 
 
-def test_pretraining_part_by_part(capsys, monkeypatch):
+def test_pretraining_part_by_part(capsys):
     """GFLOP of a forward pass, counted for the released model."""
-    parts = run(capsys, monkeypatch, 'adamae_vitb_ssv2_pretrain.py')
+    parts = run(capsys, 'adamae_vitb_ssv2_pretrain.py')
     assert parts.pop('total')[0] == pytest.approx(102.5, abs=0.05)
     known = dict(tokenizer=3.7, sampler=29.8, encoder=13.5, decoder=37.3, head=1.8)
     assert list(parts) == list(known)
@@ -70,7 +65,7 @@ def test_by_hand():
     assert parts == dict(tokenizer=n * 2 * 8 * 8 * 3 * d, encoder=block, head=5 * d)
     stock = {k: v for k, v in backbone.items() if k != 'type'}
     cfg['backbone'] = dict(type='VisionTransformer', **stock)
-    with pytest.raises(ValueError, match='VisionTransformer does not tell .* --clip'):
+    with pytest.raises(ValueError, match='VisionTransformer does not state .* --clip'):
         flops.count(cfg)
     assert flops.count(cfg, (3, 8, 16, 16))[1].multiply_adds == block
 
@@ -83,11 +78,11 @@ def test_huge_model_needs_no_memory():
     assert {p.device for p in encoder.parameters()} == {torch.device('meta')}
 
 
-def test_other_models(capsys, monkeypatch):
+def test_other_models(capsys):
     with pytest.raises(ValueError, match='expected .* MAERecognizer or Recognizer3D'):
         flops.count(dict(type='MaskedVisionTransformer', depth=1))
     with pytest.raises(SystemExit, match='2'):
-        run(capsys, monkeypatch, 'nowhere.py')
+        run(capsys, 'nowhere.py')
     assert capsys.readouterr().err.startswith('error: config not found: ')
 
 

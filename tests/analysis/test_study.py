@@ -1,26 +1,16 @@
-import importlib.util
 import json
-import sys
+import re
 from argparse import ArgumentTypeError
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from projects.adamae.analysis.study import newest_metrics, plot, table
+from projects.adamae.analysis import study
 from projects.adamae.datasets.preparers.motion_videos import MotionSpec, make_dataset
-from tests.helpers import ROOT
+from tests.helpers import CONFIGS, load_tool, run_tool
 
 RESULTS = {'a': [{'x': 1.0, 'y': 2.0}, {'x': 3.0, 'y': 2.0}], 'b': [{'y': 0.5}]}
-
-
-@pytest.fixture(scope='module')
-def study():
-    """Import tools/study.py."""
-    spec = importlib.util.spec_from_file_location('study', ROOT / 'tools/study.py')
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['study'] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_newest_metrics(tmp_path):
@@ -28,13 +18,13 @@ def test_newest_metrics(tmp_path):
         (tmp_path / name).mkdir()
         rows = [dict(loss=1.0), {'acc/top1': value}, dict(loss=0.5)]
         (tmp_path / name / 'scalars.json').write_text('\n'.join(map(json.dumps, rows)))
-    assert newest_metrics(tmp_path, 'acc/top1') == {'acc/top1': 0.75}
+    assert study.newest_metrics(tmp_path, 'acc/top1') == {'acc/top1': 0.75}
     with pytest.raises(FileNotFoundError, match='no log here holds acc/top5'):
-        newest_metrics(tmp_path, 'acc/top5')
+        study.newest_metrics(tmp_path, 'acc/top5')
 
 
 def test_table():
-    assert table(RESULTS).splitlines() == [
+    assert study.table(RESULTS).splitlines() == [
         '| pre-training | seeds | x | y |',
         '| --- | --- | --- | --- |',
         '| a | 2 | 2.000 ± 1.414 | 2.000 ± 0.000 |',
@@ -43,28 +33,42 @@ def test_table():
 
 
 def test_plot(tmp_path):
-    plot(RESULTS, tmp_path / 'plot.png')
-    width, height = Image.open(tmp_path / 'plot.png').size
-    assert width == 1200 and height > 100
+    """A dot per seed, their mean, a row per method; and the file shows them."""
+    figure = study.plot(RESULTS, tmp_path / 'plot.png')
+    panels = {axis.get_title(): axis for axis in figure.axes}
+    drawn = {
+        name: [[*zip(*line.get_data(), strict=True)] for line in axis.lines]
+        for name, axis in panels.items()
+    }
+    assert drawn == {
+        'x': [[(1, 0), (3, 0)], [(2, 0)]],
+        'y': [[(2, 0), (2, 0)], [(2, 0)], [(0.5, 1)], [(0.5, 1)]],
+    }
+    assert [text.get_text() for text in panels['x'].get_yticklabels()] == ['a', 'b']
+    image = np.array(Image.open(tmp_path / 'plot.png').convert('RGB'))
+    points = np.array([(3, 0), (2, 1)])  # a dot in the first panel, and nothing there
+    columns, rows = panels['x'].transData.transform(points).round().astype(int).T
+    red, _, blue = image[len(image) - 1 - rows, columns].T.astype(int)
+    assert (blue - red > 50).tolist() == [True, False]
 
 
-def test_way(study):
-    config = ROOT / 'configs/demo/motion_tube_pretrain.py'
-    assert study.way(str(config)) == study.Way('motion_tube_pretrain', config, ())
-    assert study.way(f'{config}@0.95') == study.Way(
+def test_method():
+    parse, config = load_tool('study').method, CONFIGS / 'demo/motion_tube_pretrain.py'
+    assert parse(str(config)) == study.Method('motion_tube_pretrain', config, ())
+    assert parse(f'{config}@0.95') == study.Method(
         'motion_tube_pretrain 0.95', config, ('model.sampler.mask_ratio=0.95',)
     )
     with pytest.raises(ArgumentTypeError, match='nothing.py: no such config'):
-        study.way('nothing.py')
+        parse('nothing.py')
 
 
-def test_train_resumes(study, tmp_path, monkeypatch):
+def test_train_resumes(tmp_path, monkeypatch):
     """Nothing is trained twice, and an interrupted run goes on."""
     calls = []
     monkeypatch.setattr(
-        study, 'run', lambda *args, log: calls.append(args) or study.Cost(1.0, 2.0)
+        study, 'run_tool', lambda *args, log: calls.append(args) or study.Cost(1.0, 2.0)
     )
-    config = ROOT / 'configs/demo/motion_finetune.py'
+    config = CONFIGS / 'demo/motion_finetune.py'
     checkpoint = study.train(config, tmp_path, 3)
     assert '--seed=3' in calls[0] and '--resume' not in calls[0]
     assert json.loads((tmp_path / 'cost.json').read_text())['cpu_seconds'] == 1
@@ -75,26 +79,36 @@ def test_train_resumes(study, tmp_path, monkeypatch):
     assert study.train(config, tmp_path, 3) == checkpoint and len(calls) == 2
 
 
+def test_errors_take_one_line(tmp_path, capsys, monkeypatch):
+    def fail(tool, *arguments, log):
+        raise RuntimeError(f'{tool} failed')
+
+    monkeypatch.setenv('MOTION_DATA', '')
+    monkeypatch.setattr(study, 'run_tool', fail)
+    options = [f'--data={tmp_path}', f'--out={tmp_path / "out"}', '--seeds=7']
+    for told in ('no dataset in ', r'[\w ]+, seed 7: train\.py failed'):
+        with pytest.raises(SystemExit, match='2'):
+            run_tool('study', *options)
+        assert re.match(f'error: {told}', capsys.readouterr().err)
+        (tmp_path / 'dataset.json').touch()
+
+
 @pytest.mark.slow
-def test_study_from_end_to_end(study, tmp_path, monkeypatch):
+def test_study_from_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.setenv('MOTION_DATA', '')
     make_dataset(tmp_path / 'data', MotionSpec(num_train=32, num_val=8, num_frames=40))
-    monkeypatch.setattr(study, 'FINETUNE', write_short('motion_finetune.py', tmp_path))
-    monkeypatch.setattr(study, 'LINEAR', write_short('motion_linear.py', tmp_path))
-    config = write_short('motion_pretrain.py', tmp_path)
-    options = ['--seeds', '0', '--data', str(tmp_path / 'data')]
-    options += ['--out', str(tmp_path / 'out'), '--pretrain', str(config)]
-    study.main(options)
+    configs = {}
+    for name in ('finetune', 'linear', 'pretrain'):
+        configs[name] = tmp_path / f'motion_{name}.py'
+        configs[name].write_text(
+            f"_base_ = r'{CONFIGS / 'demo' / configs[name].name}'\n"
+            'train_cfg = dict(max_epochs=2)\n'
+            'param_scheduler = []\n'
+        )
+    monkeypatch.setattr(study, 'FINETUNE', configs['finetune'])
+    monkeypatch.setattr(study, 'LINEAR', configs['linear'])
+    options = ['--seeds', '0', '--data', tmp_path / 'data', '--out', tmp_path / 'out']
+    run_tool('study', *options, '--pretrain', configs['pretrain'])
     text = (tmp_path / 'out/table.md').read_text()
     assert len(text.splitlines()) == 4 and '| peak MiB |' in text
     assert (tmp_path / 'out/plot.png').exists()
-
-
-def write_short(name, folder):
-    """Make a config of two epochs of one; the study takes no others options."""
-    path = folder / name
-    path.write_text(
-        f"_base_ = r'{ROOT / 'configs/demo' / name}'\n"
-        'train_cfg = dict(max_epochs=2)\n'
-        'param_scheduler = []\n'
-    )
-    return path

@@ -1,10 +1,16 @@
-"""Clips made of a video, counted and as the data set gives them."""
+"""Clips per video, and which datasets are built as what."""
 
 import pytest
+from mmaction.datasets import RepeatAugDataset, VideoDataset
+from mmaction.registry import DATASETS
 from mmengine.config import Config
 
 from projects.adamae.analysis import memory
-from projects.adamae.datasets.from_config import clips_per_video, innermost
+from projects.adamae.datasets.from_config import (
+    build_dataset,
+    clips_per_video,
+    innermost,
+)
 from tests.helpers import CONFIGS
 
 
@@ -36,7 +42,40 @@ def test_wrapped_and_repeated():
     wrapped = dict(type='RepeatDataset', times=9, dataset=joined)
     assert innermost(wrapped) is inner
     assert clips_per_video(wrapped) == 30
-    with pytest.raises(ValueError, match='expected a data set with a pipeline'):
+    assert clips_per_video(dict(type=RepeatAugDataset, pipeline=pipeline)) == 24
+    assert clips_per_video(dict(inner, type='VideoDataset')) == 6
+    with pytest.raises(ValueError, match='expected a dataset with a pipeline'):
         clips_per_video(dict(type='Empty'))
     with pytest.raises(ValueError, match='no train_dataloader'):
         memory.clips_per_step(Config())
+
+
+class OwnDataset(VideoDataset):
+    """A user's dataset: its ``num_repeats`` is how often every line is listed."""
+
+    def __init__(self, num_repeats, **kwargs):
+        self.num_repeats = num_repeats
+        super().__init__(**kwargs)
+
+    def load_data_list(self):
+        return super().load_data_list() * self.num_repeats
+
+
+@pytest.mark.parametrize(
+    'kind, options, built, length',
+    [
+        ('RepeatAugDataset', {}, VideoDataset, 2),
+        ('TolerantRepeatAugDataset', dict(sample_once=True), VideoDataset, 2),
+        ('OwnDataset', dict(num_repeats=3), OwnDataset, 6),
+    ],
+)
+def test_only_what_repeats_a_decode_is_built_as_another_class(
+    tmp_path, monkeypatch, kind, options, built, length
+):
+    monkeypatch.setitem(DATASETS._module_dict, 'OwnDataset', OwnDataset)
+    (tmp_path / 'list.txt').write_text('a.mp4 0\nb.mp4 1\n')
+    pipeline = [dict(type='DecordInit'), dict(type='SampleFrames', clip_len=2)]
+    dataset = dict(ann_file=str(tmp_path / 'list.txt'), pipeline=pipeline)
+    cfg = Config(dict(val_dataloader=dict(dataset=dict(dataset, type=kind, **options))))
+    found = build_dataset(cfg, 'val', (2, 16, 16))
+    assert type(found) is built and len(found) == length and found.test_mode

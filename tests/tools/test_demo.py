@@ -2,17 +2,25 @@
 
 import pytest
 
-from tests.helpers import ROOT, run_command
+from tests.helpers import ROOT, load_tool, run_command
 
 
 @pytest.mark.slow
 def test_demo_runs_and_reuses_what_is_there(tmp_path):
-    command = [ROOT / 'tools/demo.py', '--num-train=64', '--num-val=25']
-    command += ['--pretrain-epochs=3', '--finetune-epochs=2']
-    command += [f'--data={tmp_path / "data"}', f'--out={tmp_path / "out"}']
+    options = [f'--data={tmp_path / "data"}', f'--out={tmp_path / "out"}']
+    options += ['--num-train=64', '--num-val=25']
+    options += ['--pretrain-epochs=3', '--finetune-epochs=2']
     for expected in ('wrote 89 of 89 videos', 'already there'):
-        done = run_command(*command, timeout=3600)
+        done = run_command(ROOT / 'tools/demo.py', *options, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         assert expected in done.stdout
         assert 'top-1' in done.stdout and '(chance: 12.5%' in done.stdout
     assert len([*(tmp_path / 'out/pictures').glob('*.png')]) == 4
+
+
+def test_a_step_that_fails(capsys):
+    with pytest.raises(RuntimeError, match='step 1 of 5: videos failed .* code 3'):
+        load_tool('demo').run(
+            '1 of 5: videos', '-c', 'print("why"); raise SystemExit(3)'
+        )
+    assert 'why' in capsys.readouterr().out

@@ -19,10 +19,10 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
-    parser.add_argument('--videos', type=int, required=True, help='videos an epoch')
+    parser.add_argument('--videos', type=int, required=True, help='videos per epoch')
     parser.add_argument('--epochs', type=int, help="default: the config's")
     parser.add_argument(
-        '--utilisation',
+        '--utilization',
         type=float,
         default=0.3,
         help="assumed share of a GPU's peak rate (default: 0.3)",
@@ -30,7 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--clips-per-core',
         type=float,
-        help='clips a second that a core loads, as tools/benchmarks/loading.py prints',
+        help='clips per second that a core loads, see tools/benchmarks/loading.py',
     )
     launch.add_cfg_options(parser)
     args = parser.parse_args(argv)
@@ -50,32 +50,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.require_keys(cfg, args.config, launch.TRAINING_KEYS)
         init_default_scope(cfg.get('default_scope', 'mmaction'))
         flops = cost.step_flops(partial(memory.config_step, cfg, 1))
-        peak = memory.predict(partial(memory.config_step, cfg))
+        peak = memory.predict(partial(memory.config_step, cfg, distributed=True))
         epochs = args.epochs or cfg.train_cfg.max_epochs
         per_video = clips_per_video(cfg.train_dataloader.dataset)
         clips = epochs * args.videos * per_video
         hours = {
-            name: cost.gpu_hours(clips, flops, rate, args.utilisation)
+            name: cost.gpu_hours(clips, flops, rate, args.utilization)
             for name, rate in cost.GPUS.items()
         }
-    print(f'counted: {flops / 1e9:.1f} GFLOP a clip, forward and backward')
+    print(f'counted: {flops / 1e9:.1f} GFLOP per clip, forward and backward')
     print(
-        f'predicted: {peak.total / 1e9:.1f} GB a GPU, '
+        f'predicted: {peak.total / 1e9:.1f} GB per GPU, gradient buckets included, '
         f'batch of {memory.clips_per_step(cfg)} clips'
     )
     print(
         f'ESTIMATE, {epochs} epochs of {args.videos:,} videos x {per_video} clips at '
-        f'an assumed '
-        f'{args.utilisation:.0%} of the peak rate:'
+        f'an assumed {args.utilization:.0%} of the peak rate:'
     )
     for name, rate in cost.GPUS.items():
         line = f'  {name:<10}{hours[name]:>8,.0f} GPU hours, '
-        line += f'{rate * args.utilisation / flops:>6,.0f} clips a second'
+        line += f'{rate * args.utilization / flops:>6,.0f} clips per second'
         if args.clips_per_core:
             cores = cost.loader_cores(
-                flops, rate, args.utilisation, args.clips_per_core
+                flops, rate, args.utilization, args.clips_per_core
             )
-            line += f', {cores:.0f} loader cores a GPU'
+            line += f', {cores:.0f} loader cores per GPU'
         print(line)
 
 

@@ -1,9 +1,8 @@
-"""What an iteration costs beside the model: MMEngine's runner and a bare loop."""
+"""What an iteration costs besides the model: MMEngine's runner and a bare loop."""
 
 from __future__ import annotations
 
 import time
-from functools import partial
 from multiprocessing.connection import Connection
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,12 +30,7 @@ STOCK = {
 
 @DATASETS.register_module()
 class ReadyClips(Dataset):
-    """Clips in memory: loading costs nothing.
-
-    Args:
-        length (int): how many.
-        clip (tuple[int, ...]): shape, such as (1, 3, 16, 224, 224).
-    """
+    """Clips in memory, of a shape such as (1, 3, 16, 224, 224): no loading."""
 
     def __init__(self, length: int, clip: tuple[int, ...]) -> None:
         self.length = length
@@ -49,12 +43,8 @@ class ReadyClips(Dataset):
         return dict(inputs=self.clip, data_samples=ActionDataSample())
 
 
-class TurnsHook(Hook):
-    """Run an epoch when asked, and answer with its seconds.
-
-    Args:
-        connection (Connection): of a ``Worker``.
-    """
+class EpochTimerHook(Hook):
+    """Run an epoch per request, and answer with its seconds."""
 
     priority = 'LOWEST'
 
@@ -62,12 +52,12 @@ class TurnsHook(Hook):
         self.connection = connection
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Wait for the turn."""
+        """Wait for a request."""
         self.connection.recv()
         self.start = time.perf_counter()
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Answer."""
+        """Answer it."""
         self.connection.send(time.perf_counter() - self.start)
 
 
@@ -78,7 +68,7 @@ def serve_runner(
 
     Args:
         connection (Connection): of a ``Worker``.
-        cfg (dict): of a pre-training run over :class:`ReadyClips`.
+        cfg (dict): of :func:`toy_run`.
         options (dict): changes to it.
     """
     run = Config(cfg)
@@ -87,19 +77,15 @@ def serve_runner(
         run.work_dir = folder
         run.log_level = 'ERROR'
         runner = RUNNERS.build(run)
-        runner.register_hook(TurnsHook(connection))
+        runner.register_hook(EpochTimerHook(connection))
         runner.train()
 
 
 def serve_bare(connection: Connection, cfg: dict[str, Any]) -> None:
     """Answer every request with the seconds of an epoch of a bare loop.
 
-    It loads, normalises, trains and prints its loss like the runner: same model, data
+    It loads, normalizes, trains and prints its loss like the runner: same model, data
     loader, parameter groups, fused AdamW and learning rate of every step.
-
-    Args:
-        connection (Connection): of a ``Worker``.
-        cfg (dict): as for :func:`serve_runner`.
     """
     run = Config(cfg)
     init_default_scope('mmaction')
@@ -113,7 +99,7 @@ def serve_bare(connection: Connection, cfg: dict[str, Any]) -> None:
         shuffle=True,
         collate_fn=pseudo_collate,
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, 1e4))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 1 - s / 1e9)
     mean, std = model.data_preprocessor.mean, model.data_preprocessor.std
     interval = run.default_hooks.logger.interval
     while True:
@@ -160,15 +146,10 @@ def toy_run(cfg: Config, iterations: int) -> dict[str, Any]:
         dataset=dict(type='ReadyClips', length=batch * iterations, clip=(1, 3, *size)),
     )
     run.optim_wrapper.type = 'OptimWrapper'
-    run.train_cfg.max_epochs = 10_000  # until nobody asks any more
+    run.train_cfg.max_epochs = 10_000  # until the connection is closed
     run.default_hooks.checkpoint.interval = 20_000
     run.default_hooks.onednn.enabled = False  # all sides multiply alike
     run.launcher = 'none'
     # As a Worker starts its process; MMEngine would warn of another.
     run.env_cfg = dict(mp_cfg=dict(mp_start_method='spawn'))
     return run.to_dict()
-
-
-def _rate(steps: float, step: int) -> float:
-    """A learning rate's factor: some arithmetic, as a schedule has."""
-    return max(0.0, 1 - step / steps)

@@ -1,4 +1,4 @@
-"""Clips a second a core of loading pipelines, and where the time goes.
+"""Clips per second and core of loading pipelines, and where the time goes.
 
 Without a config, compares the loaders on the paper's pre-training pipeline. With one,
 measures the config's own pipeline against MMAction2's, on the same videos.
@@ -9,17 +9,17 @@ import tempfile
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 import cv2
 import loading_pipelines as loading
 import torch
 from mmengine.registry import init_default_scope
+from worker_processes import ratio, summarize
 
 import projects.adamae  # noqa: F401  registers the transforms
 from projects.adamae import launch
-from projects.adamae.datasets.from_config import innermost
-from projects.adamae.datasets.video_folder_dataset import find_videos
+from projects.adamae.datasets.from_config import innermost, repeats_decode
+from projects.adamae.video.folder import find_videos
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -43,7 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         help='stride of the baseline on --videos (default: %(default)s)',
     )
     parser.add_argument(
-        '--count', type=int, default=6, help='videos of a kind (default: %(default)s)'
+        '--count', type=int, default=6, help='videos per kind (default: %(default)s)'
     )
     parser.add_argument(
         '--rounds', type=int, default=9, help='measured rounds (default: %(default)s)'
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             cfg = launch.load_config(args)
             launch.require_keys(cfg, args.config, (args.dataloader,))
             dataset = innermost(cfg[args.dataloader].dataset.to_dict())
-            own = dataset if 'num_repeats' in dataset else dataset['pipeline']
+            own = dataset if repeats_decode(dataset) else dataset['pipeline']
         sets = {}
         if args.videos:
             files = find_videos(args.videos, '--videos')[: args.count]
@@ -90,18 +90,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 def print_table(name: str, measured: dict) -> None:
     """Print what was measured on one set of videos."""
     rounds = len(measured[loading.BASELINE].rates)
-    print(f'\n{name}, clips a second of one core, {rounds} rounds: median (range)')
+    print(f'\n{name}, clips per second of one core, {rounds} rounds: median (range)')
     for variant, result in measured.items():
-        low, high = min(result.rates), max(result.rates)
-        ratio = loading.ratios(measured, variant)
+        rate = summarize(result.rates)
+        times = ratio(result.rates, measured[loading.BASELINE].rates)
         print(
-            f'  {variant:<28}{median(result.rates):>7.1f} ({low:.1f} - {high:.1f})'
-            f'{ratio[0]:>8.2f}x ({ratio[1]:.2f} - {ratio[2]:.2f})'
+            f'  {variant:<30}{rate.median:>7.1f} ({rate.low:.1f} - {rate.high:.1f})'
+            f'{times.median:>8.2f}x ({times.low:.2f} - {times.high:.2f})'
         )
-    print('  milliseconds a video, by transform:')
+    print('  milliseconds per video, by transform:')
     for variant, result in measured.items():
         parts = ', '.join(f'{part} {ms:.1f}' for part, ms in result.parts.items())
-        print(f'    {variant} ({result.clips} a video): {parts}')
+        print(f'    {variant} ({result.clips} per video): {parts}')
         if result.problem:
             print(f'    {variant}: delivers {result.problem}')
 

@@ -7,9 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from statistics import median
 from time import process_time
 from typing import Any, TypeAlias
 
@@ -17,22 +15,25 @@ import av
 import cv2
 import numpy as np
 from mmaction.registry import DATASETS, TRANSFORMS
+from mmengine.config import Config
 
 from projects.adamae.video.reader import VideoReader
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class VideoKind:
-    """Videos like those of a data set.
+    """Videos like those of a dataset.
 
     Args:
         name (str): which.
         height (int): in pixels.
         width (int): in pixels.
-        fps (int): frames a second.
+        fps (int): frames per second.
         frames (tuple[int, int]): fewest and most frames.
         frame_interval (int): stride of the published clips (arXiv:2211.09120).
-        noise (float): standard deviation of the sensor's noise, in grey levels.
+        noise (float): standard deviation of the sensor's noise, in gray levels.
     """
 
     name: str
@@ -50,23 +51,14 @@ KINDS = (
 )
 BASELINE = 'MMAction2'
 FLOOR = 'decoding alone'
-# What is measured: a pipeline, or a data set that repeats its own (``num_repeats``).
+# What is measured: a pipeline, or a RepeatAugDataset with its own.
 Variant: TypeAlias = Sequence[dict] | Mapping[str, Any]
 # Loaders that stand for each other.
 _LOADERS = {'DecordInit': 'PyAVSkipInit', 'DecordDecode': 'PyAVSkipDecode'}
 
 
 def write_videos(folder: Path, kind: VideoKind, count: int) -> list[str]:
-    """Write videos with x264's default settings; those that are there are kept.
-
-    Args:
-        folder (Path): where.
-        kind (VideoKind): what they are like.
-        count (int): how many.
-
-    Returns:
-        list[str]: their paths.
-    """
+    """Write videos with x264's default settings; those that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f'{kind.name}-{i}.mp4' for i in range(count)]
     for seed, path in enumerate(paths):
@@ -99,7 +91,7 @@ def _scene(kind: VideoKind, seed: int) -> Iterator[np.ndarray]:
     background = _texture(rng, 2 * height, 2 * width)
     objects = [_texture(rng, side, side) for _ in range(3)]
     places = rng.uniform(0, [width - side, height - side], (3, 2))
-    # In pixels a second, for the same motion at any frame rate.
+    # In pixels per second, for the same motion at any frame rate.
     speeds, pan = rng.uniform(-60, 60, (3, 2)), rng.uniform(-12, 12, 2)
     for t in np.arange(count) / kind.fps:
         x, y = (width / 2, height / 2) + pan * t + 3 * np.sin((2 * t, 1.5 * t))
@@ -130,57 +122,21 @@ def _shift(
 
 
 def published_pipeline(frame_interval: int) -> list[dict]:
-    """Give the paper's pre-training pipeline of MMAction2's own transforms.
-
-    Args:
-        frame_interval (int): stride of the clip.
-
-    Returns:
-        list[dict]: configs of the transforms.
-    """
-    sample = dict(type='SampleFrames', clip_len=16, frame_interval=frame_interval)
-    crop = dict(
-        type='MultiScaleCrop',
-        input_size=224,
-        scales=(1, 0.875, 0.75, 0.66),
-        random_crop=False,
-        num_fixed_crops=13,
-        max_wh_scale_gap=1,
-    )
-    return [
-        dict(type='DecordInit'),
-        sample,
-        dict(type='DecordDecode'),
-        crop,
-        dict(type='Resize', scale=(224, 224), keep_ratio=False),
-        dict(type='FormatShape', input_format='NCTHW'),
-        dict(type='PackActionInputs'),
-    ]
+    """Give the paper's pre-training pipeline, of MMAction2's own transforms."""
+    cfg = Config.fromfile(ROOT / 'configs/adamae_vitb_ssv2_pretrain.py').to_dict()
+    pipeline = cfg['train_dataloader']['dataset']['pipeline']
+    sample = next(t for t in pipeline if t['type'] == 'SampleFrames')
+    sample['frame_interval'] = frame_interval
+    return pipeline
 
 
 def with_skipping(pipeline: Sequence[dict]) -> list[dict]:
-    """Put :class:`PyAVSkipInit` and :class:`PyAVSkipDecode` in the place of decord.
-
-    Args:
-        pipeline (Sequence[dict]): configs of the transforms.
-
-    Returns:
-        list[dict]: the same with another loader.
-    """
+    """Replace decord by ``PyAVSkipInit`` and ``PyAVSkipDecode``."""
     return [{**t, 'type': _LOADERS.get(t['type'], t['type'])} for t in pipeline]
 
 
 def with_repeats(pipeline: Sequence[dict], repeats: int) -> list[dict]:
-    """Make several samples of each clip that is decoded.
-
-    Args:
-        pipeline (Sequence[dict]): configs of the transforms, with a ``...Decode`` and
-            a ``FormatShape`` among them.
-        repeats (int): samples of a clip.
-
-    Returns:
-        list[dict]: the same, with what is between the two inside of a ``PerClip``.
-    """
+    """Repeat what is between ``...Decode`` and ``FormatShape``, in a ``PerClip``."""
     types = [t['type'] for t in pipeline]
     first = next(i for i, t in enumerate(types) if t.endswith('Decode')) + 1
     last = types.index('FormatShape')
@@ -192,19 +148,15 @@ def with_repeats(pipeline: Sequence[dict], repeats: int) -> list[dict]:
 def variants(
     own: Variant | None, frame_interval: int, repeats: int = 4
 ) -> dict[str, Variant]:
-    """Choose what to compare.
+    """Choose what to compare, by name, the baseline first.
 
     Args:
-        own (Sequence[dict] | dict | None): a config's pipeline, or its data set if that
-            repeats its pipeline; None for the published one.
+        own (Variant, optional): of a config; None for the published pipeline.
         frame_interval (int): stride of the published pipeline, the baseline.
-        repeats (int): samples of a clip, where there are several. Defaults to 4.
-
-    Returns:
-        dict: name to pipeline or data set, the baseline first.
+        repeats (int): samples per clip, where there are several. Defaults to 4.
     """
     published = published_pipeline(frame_interval)
-    several = f'{repeats} crops a decode'
+    several = f'{repeats} crops per decode'
     found: dict[str, Variant] = {BASELINE: published}
     if own is None:
         found[f'{BASELINE}, {several}'] = with_repeats(published, repeats)
@@ -212,7 +164,7 @@ def variants(
         found[f'PyAVSkip, {several}'] = with_repeats(with_skipping(published), repeats)
     else:
         found['this config'] = own
-        # MMAction2's repeating data set insists on decord.
+        # MMAction2's repeating dataset insists on decord.
         if not isinstance(own, Mapping) and any(t['type'] in _LOADERS for t in own):
             found['this config, PyAVSkip'] = with_skipping(own)
     return found
@@ -223,9 +175,9 @@ class Measurement:
     """What was measured of one pipeline.
 
     Args:
-        rates (list[float]): clips a second of processor time, a number a round.
-        parts (dict[str, float]): transform to milliseconds a video.
-        clips (int): clips a video.
+        rates (list[float]): clips per second of processor time, one per round.
+        parts (dict[str, float]): transform to milliseconds per video.
+        clips (int): clips per video.
         problem (str | None): what its samples lack; None if nothing.
     """
 
@@ -236,46 +188,46 @@ class Measurement:
 
 
 class _Runner:
-    """A pipeline with a clock between its transforms."""
+    """A pipeline with a clock around each of its transforms."""
 
     def __init__(self, pipeline: Sequence[dict]) -> None:
-        self.steps = [(t['type'], TRANSFORMS.build(t)) for t in pipeline]
         self.parts: dict[str, float] = defaultdict(float)
+        self.transforms = [
+            self._clocked(t['type'], TRANSFORMS.build(t)) for t in pipeline
+        ]
 
-    def __call__(self, filename: str) -> list[dict]:
-        results: Any = dict(filename=filename, label=0, start_index=0, modality='RGB')
-        begin = process_time()
-        for name, step in self.steps:
-            results = step(results)
-            end = process_time()
-            self.parts[name] += end - begin
-            begin = end
+    def _clocked(self, name: str, transform: Callable) -> Callable:
+        def timed(results: Any) -> Any:
+            begin = process_time()
+            results = transform(results)
+            self.parts[name] += process_time() - begin
+            return results
+
+        return timed
+
+    def __call__(self, info: dict) -> list[dict]:
+        results: Any = info
+        for transform in self.transforms:
+            results = transform(results)
         return [results]
 
 
 class _Repeating(_Runner):
-    """MMAction2's data set that draws several times from a decode, with clocks."""
+    """MMAction2's dataset that draws several times from a decode, with clocks."""
 
     def __init__(self, dataset: Mapping[str, Any]) -> None:
-        self.parts = defaultdict(float)
-        # No list of videos: it is told each of them.
+        super().__init__([])
+        # No list of videos: each is handed to it.
         unlisted = {**dataset, 'ann_file': '', 'lazy_init': True}
         self.dataset: Any = DATASETS.build(unlisted)
-        pipeline = self.dataset.pipeline
-        names = [t['type'] for t in dataset['pipeline']]
-        pipeline.transforms = [
-            partial(self._clocked, name, step)
-            for name, step in zip(names, pipeline.transforms, strict=True)
+        self.dataset.pipeline.transforms = [
+            self._clocked(t['type'], transform)
+            for t, transform in zip(
+                dataset['pipeline'], self.dataset.pipeline.transforms, strict=True
+            )
         ]
 
-    def _clocked(self, name: str, step: Callable, results: dict) -> Any:
-        begin = process_time()
-        results = step(results)
-        self.parts[name] += process_time() - begin
-        return results
-
-    def __call__(self, filename: str) -> list[dict]:
-        info = dict(filename=filename, label=0, start_index=0, modality='RGB')
+    def __call__(self, info: dict) -> list[dict]:
         self.dataset.get_data_info = lambda index: info
         return self.dataset.prepare_data(0)
 
@@ -284,26 +236,23 @@ class _Floor(_Runner):
     """Decode what a pipeline asks for, and do nothing with it."""
 
     def __init__(self, variant: Variant) -> None:
-        repeats, pipeline = (
-            (variant['num_repeats'], variant['pipeline'])
-            if isinstance(variant, Mapping)
-            else (1, variant)
-        )
-        self.repeats = repeats
-        names = [t['type'] for t in pipeline]
-        sample = pipeline[next(i for i, n in enumerate(names) if 'Sample' in n)]
+        super().__init__([])
+        pipeline, self.repeats = variant, 1
+        if isinstance(variant, Mapping):
+            pipeline, self.repeats = variant['pipeline'], variant.get('num_repeats', 4)
+        sample = next(t for t in pipeline if 'Sample' in t['type'])
         self.sample = TRANSFORMS.build(sample)
-        self.clips = repeats * sample.get('num_clips', 1)
-        self.parts = defaultdict(float)
+        self.clips = self.repeats * sample.get('num_clips', 1)
 
-    def __call__(self, filename: str) -> list[dict]:
-        begin = process_time()
-        reader = VideoReader(filename)
-        info = dict(total_frames=len(reader), start_index=0)
-        draws = [self.sample({**info})['frame_inds'] for _ in range(self.repeats)]
-        reader.decode(np.concatenate([draw.ravel() for draw in draws]).tolist())
-        self.parts[FLOOR] += process_time() - begin
+    def __call__(self, info: dict) -> list[dict]:
+        self._clocked(FLOOR, self._decode)(info)
         return []
+
+    def _decode(self, info: dict) -> None:
+        reader = VideoReader(info['filename'])
+        counted = dict(total_frames=len(reader), start_index=0)
+        draws = [self.sample({**counted})['frame_inds'] for _ in range(self.repeats)]
+        reader.decode(np.concatenate([draw.ravel() for draw in draws]).tolist())
 
 
 def measure(
@@ -315,8 +264,7 @@ def measure(
     numbers. Time is the process's processor time, threads of a decoder included.
 
     Args:
-        pipelines (dict): name to configs of the transforms, or to the config of a data
-            set that repeats them.
+        pipelines (dict): what to measure, by name.
         files (Sequence[str]): the videos.
         rounds (int): how often. One more goes before, unmeasured.
 
@@ -341,8 +289,9 @@ def measure(
                 random.seed(round_ * len(files) + number)
                 np.random.seed(round_ * len(files) + number)
                 begin = process_time()
+                info = dict(filename=file, label=0, start_index=0, modality='RGB')
                 try:
-                    samples = runner(file)
+                    samples = runner(info)
                 except Exception as error:  # decord raises a class of its own
                     text = f'{file}: {type(error).__name__}: {error}'
                     raise ValueError(text) from error
@@ -372,18 +321,3 @@ def _problem(inputs: Any) -> str | None:
     if inputs.untyped_storage().nbytes() != inputs.numel():
         return 'a tensor that is part of a larger one'
     return None
-
-
-def ratios(measured: dict[str, Measurement], name: str) -> tuple[float, float, float]:
-    """Compare a pipeline with the baseline, round by round.
-
-    Args:
-        measured (dict[str, Measurement]): what :func:`measure` gave.
-        name (str): which pipeline.
-
-    Returns:
-        tuple[float, float, float]: median, least and greatest ratio of clips a second.
-    """
-    pairs = zip(measured[name].rates, measured[BASELINE].rates, strict=True)
-    found = [rate / baseline for rate, baseline in pairs]
-    return median(found), min(found), max(found)

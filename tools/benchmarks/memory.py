@@ -24,7 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', nargs='?', help='path of the config')
     parser.add_argument(
-        '--batch-size', type=int, help="clips a GPU (default: the config's)"
+        '--batch-size', type=int, help="clips per GPU (default: the config's)"
     )
     parser.add_argument(
         '--amp',
@@ -34,6 +34,11 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument(
         '--with-cp', action='store_true', help='with activation checkpointing'
+    )
+    parser.add_argument(
+        '--distributed',
+        action='store_true',
+        help='as one of several GPUs: with the buckets of DistributedDataParallel',
     )
     parser.add_argument(
         '--baseline',
@@ -79,7 +84,7 @@ def of_config(args: Namespace) -> None:
         batch = args.batch_size
         if batch is None:
             batch = memory.clips_per_step(cfg)
-        make = partial(memory.config_step, cfg, batch, amp)
+        make = partial(memory.config_step, cfg, batch, amp, args.distributed)
         peak = memory.predict(make)
     show(f'{args.config}: {batch} clips', peak)
     if args.measure:
@@ -93,7 +98,7 @@ def of_config(args: Namespace) -> None:
 
 
 def table1(rows: Sequence[plain.Row]) -> None:
-    """Print the paper's memory beside that of the plain step and of ours."""
+    """Print the paper's memory next to that of the plain step and of ours."""
     init_default_scope('mmaction')
     path = str(Path(__file__).resolve().parents[2] / TABLE1_CONFIG)
     print('GB (1e9 bytes), batch 16, float16; DDP: with gradient buckets, as published')
@@ -110,7 +115,7 @@ def table1(rows: Sequence[plain.Row]) -> None:
             if recompute:
                 memory.checkpoint_activations(cfg)
             peaks.append(memory.predict(partial(memory.config_step, cfg, 16)).total)
-        # DistributedDataParallel holds gradients twice.
+        # DistributedDataParallel held gradients twice.
         total = base.total + base.parts['gradients']
         print(
             f'{row.name:<24}{row.paper:>7.1f}{total / 1e9:>11.2f}'

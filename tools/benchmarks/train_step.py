@@ -1,4 +1,4 @@
-"""Time a training step of ours against a baseline, in turns.
+"""Time a training step of ours against a baseline, interleaved.
 
 Pre-training is compared with plain modules written from the paper, fine-tuning with
 MMAction2's VisionTransformer, `--overhead` MMEngine's runner with a bare loop.
@@ -13,8 +13,9 @@ from pathlib import Path
 import iteration_overhead as overhead
 import torch
 import training_steps as steps
+from mmengine.device import get_device
 from mmengine.registry import init_default_scope
-from worker_processes import MALLOC, Worker, ratio, summarise, take_turns
+from worker_processes import MALLOC, Worker, interleave, ratio, summarize
 
 from projects.adamae import launch
 
@@ -36,9 +37,9 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument('--config', help='another config than that of the paper, ViT-B')
     parser.add_argument('--batch-size', type=int, default=2)
-    parser.add_argument('--steps', type=int, default=5, help='turns of each side')
+    parser.add_argument('--steps', type=int, default=5, help='rounds that are measured')
     parser.add_argument(
-        '--iterations', type=int, default=100, help='of a turn with --overhead'
+        '--iterations', type=int, default=100, help='per round, with --overhead'
     )
     parser.add_argument('--threads', type=int, help="(default: PyTorch's choice)")
     parser.add_argument(
@@ -70,9 +71,9 @@ def compare_steps(args: Namespace, malloc: str) -> None:
     cfg = launch.load_config(args)
     init_default_scope(cfg.get('default_scope', 'mmaction'))
     steps.check_comparable(cfg.model.to_dict())
-    counts = steps.step_flops(cfg.model.to_dict())
+    counts = steps.flops_by_part(cfg.model.to_dict())
     flop = sum(counts.values()) * args.batch_size
-    device = steps.find_device(args.device)
+    device = torch.device(args.device or get_device())
     if args.dtype == 'float16' and device.type == 'cpu':
         raise ValueError(
             '--dtype: expected float32 or bfloat16 on a CPU, got float16, which takes '
@@ -97,27 +98,27 @@ def compare_steps(args: Namespace, malloc: str) -> None:
         )
         for which in ('baseline', 'ours')
     }
-    losses = {name: worker.ask('loss') for name, worker in workers.items()}
+    losses = {name: worker.request('loss') for name, worker in workers.items()}
     tolerance = 1e-5 if dtype == 'float32' else 1e-2
     if not math.isclose(losses['ours'], losses['baseline'], rel_tol=tolerance):
         raise ValueError(f'expected equal losses, got {losses}')
     # The first two steps allocate memory and the optimizer's state.
-    seconds = take_turns(workers, args.steps, warm_up=3 if args.compile else 2)
-    rate = summarise([workers['ours'].ask('rate') for _ in range(5)])
-    peaks = {name: worker.ask('peak') for name, worker in workers.items()}
+    seconds = interleave(workers, args.steps, warm_up=3 if args.compile else 2)
+    rate = summarize([workers['ours'].request('rate') for _ in range(5)])
+    peaks = {name: worker.request('peak') for name, worker in workers.items()}
     for worker in workers.values():
         worker.close()
 
     print(f'\n{args.config}: batch {args.batch_size}, {dtype}, malloc {malloc}')
     print(f'loss, same weights and mask: {losses["ours"]:.6f} both')
-    print(f'{"":<10}{"s a step: median (range)":<32}{"clips/s":>9}{"peak GB":>9}')
+    print(f'{"":<10}{"s per step: median (range)":<32}{"clips/s":>9}{"peak GB":>9}')
     for name, values in seconds.items():
-        summary = summarise(values)
+        summary = summarize(values)
         speed = args.batch_size / summary.median
         print(f'{name:<10}{summary!s:<32}{speed:>9.3g}{peaks[name] / 1e9:>9.2f}')
     speed_up = ratio(seconds['baseline'], seconds['ours'])
-    print(f'speed-up, turn by turn: {speed_up} x')
-    achieved = flop / summarise(seconds['ours']).median
+    print(f'speed-up, round by round: {speed_up} x')
+    achieved = flop / summarize(seconds['ours']).median
     print(
         f'matrix product: {rate.median / 1e9:.0f} GFLOP/s; ours: '
         f'{achieved / 1e9:.0f} GFLOP/s, {achieved / rate.median:.0%} of it'
@@ -125,7 +126,7 @@ def compare_steps(args: Namespace, malloc: str) -> None:
     shares = ', '.join(
         f'{name} {count / sum(counts.values()):.0%}' for name, count in counts.items()
     )
-    print(f'{flop / 1e9:.3g} GFLOP a step: {shares}')
+    print(f'{flop / 1e9:.3g} GFLOP per step: {shares}')
 
 
 def compare_overhead(args: Namespace, malloc: str) -> None:
@@ -142,16 +143,16 @@ def compare_overhead(args: Namespace, malloc: str) -> None:
             overhead.serve_runner, malloc, args.threads, cfg=run, options=overhead.STOCK
         ),
     }
-    seconds = take_turns(workers, args.steps)
+    seconds = interleave(workers, args.steps)
     for worker in workers.values():
         worker.close()
     print(
-        f'\n{args.config}: batch {args.batch_size}, {args.iterations} iterations a '
-        f'turn, malloc {malloc}'
+        f'\n{args.config}: batch {args.batch_size}, {args.iterations} iterations '
+        f'per round, malloc {malloc}'
     )
-    print(f'{"":<12}{"ms an iteration: median (range)":<38}against the bare loop')
+    print(f'{"":<12}{"ms per iteration: median (range)":<38}against the bare loop')
     for name, values in seconds.items():
-        summary = summarise([1e3 * value / args.iterations for value in values])
+        summary = summarize([1e3 * value / args.iterations for value in values])
         times = ratio(values, seconds['bare loop'])
         print(f'{name:<12}{summary!s:<38}{times} x')
 
@@ -163,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.config = args.config or os.path.relpath(ROOT / default)
     compare = compare_overhead if args.overhead else compare_steps
     threads = args.threads or torch.get_num_threads()
-    print(f'PyTorch {torch.__version__}, {threads} threads, {args.steps} turns of each')
+    print(f'PyTorch {torch.__version__}, {threads} threads, {args.steps} rounds')
     with launch.errors_in_one_line(FileNotFoundError, ValueError, RuntimeError):
         for malloc in MALLOC if args.malloc == 'both' else [args.malloc]:
             compare(args, malloc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from multiprocessing.connection import Connection
@@ -39,21 +40,8 @@ class Step(NamedTuple):
     update: Callable[[Tensor], None]
 
 
-class ForcedPlainMAE(PlainMAE):
-    """The plain model, told which tokens to mask where a comparison needs it."""
-
-    mask: Tensor | None = None
-    mean: Tensor
-    std: Tensor
-
-    def draw(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Draw as ever, and replace the draw."""
-        mask, probs = super().draw(x)
-        return mask if self.mask is None else self.mask, probs
-
-
 def serve(connection: Connection, **kwargs: Any) -> None:
-    """Answer ``loss``, ``step`` (seconds), ``rate`` (FLOP a second), ``peak`` (bytes).
+    """Answer ``loss``, ``step`` (seconds), ``rate`` (FLOP/s) and ``peak`` (bytes).
 
     Args:
         connection (Connection): of a ``Worker``.
@@ -62,7 +50,7 @@ def serve(connection: Connection, **kwargs: Any) -> None:
     """
     if kwargs.pop('onednn', False):
         cpu.use_onednn()
-    device = find_device(kwargs.pop('device', None))
+    device = torch.device(kwargs.pop('device'))
     dtype = getattr(torch, kwargs['dtype'])
     step = make_step(device=device, **kwargs)
     while True:
@@ -110,9 +98,9 @@ def make_step(
     model: nn.Module = ours
     if which == 'baseline':
         if isinstance(ours, MAERecognizer):
-            model = plain_twin(ours)
+            model = reference_model(ours)
         else:
-            model = stock_twin(ours, cfg['model'])
+            model = mmaction_model(ours, cfg['model'])
     model.to(device).train()
     if compile and which == 'ours':
         compile_model(model)
@@ -122,16 +110,15 @@ def make_step(
     def loss(mask: Tensor | None) -> Tensor:
         mask = None if mask is None else mask.to(device)
         with torch.autocast(device.type, amp) if amp else nullcontext():
-            if isinstance(model, ForcedPlainMAE):
-                model.mask = mask
-                return model(clips, model.mean, model.std)[0]
+            if isinstance(model, PlainMAE):
+                return model(clips, model.mean, model.std, mask)[0]
             if isinstance(model, MAERecognizer):
                 losses = model.loss(clips, mask=mask)
             else:
                 losses = model(clips.unsqueeze(1), samples, mode='loss')
         return ours.parse_losses(losses)[0]
 
-    if isinstance(model, ForcedPlainMAE):
+    if isinstance(model, PlainMAE):
         settings = {
             k: v
             for k, v in cfg['optim_wrapper']['optimizer'].items()
@@ -152,7 +139,26 @@ def make_step(
     return Step(model, loss, wrapper.update_params)
 
 
-def plain_twin(model: MAERecognizer) -> ForcedPlainMAE:
+# Where PlainMAE has the weights of ours.
+_PLAIN_NAMES = (
+    (r'backbone\.patch_embed\.projection', 'embed'),
+    (r'backbone\.pos_embed', 'pos'),
+    (r'backbone\.blocks', 'encoder'),
+    (r'backbone\.norm', 'norm'),
+    (r'sampler\.pos_embed', 'sampler_pos'),
+    (r'sampler\.blocks', 'scores'),
+    (r'decoder\.pos_embed', 'decoder_pos'),
+    (r'decoder\.embed', 'to_decoder'),
+    (r'decoder\.mask_token', 'mask_token'),
+    (r'decoder\.norm', 'decoder_norm'),
+    (r'decoder\.head', 'head'),
+    (r'decoder\.blocks', 'decoder'),
+    (r'(.*\.mlp)\.layers\.0\.0', r'\1.0'),
+    (r'(.*\.mlp)\.layers\.1', r'\1.2'),
+)
+
+
+def reference_model(model: MAERecognizer) -> PlainMAE:
     """Build plain modules that compute what a model does.
 
     Args:
@@ -160,10 +166,10 @@ def plain_twin(model: MAERecognizer) -> ForcedPlainMAE:
             loss.
 
     Returns:
-        ForcedPlainMAE: with copies of its weights, and ``mean`` and ``std`` in [0, 1].
+        PlainMAE: with copies of its weights, and ``mean`` and ``std`` in [0, 1].
     """
     encoder, sampler, decoder = model.backbone, model.sampler, model.decoder
-    plain = ForcedPlainMAE(
+    plain = PlainMAE(
         visible=sampler.num_visible,
         grid=encoder.token_grid,
         width=encoder.embed_dims,
@@ -177,79 +183,46 @@ def plain_twin(model: MAERecognizer) -> ForcedPlainMAE:
         patch=encoder.patch_size,
         tubelet=encoder.tubelet_size,
     )
-    scores = plain.scores
-    assert scores is not None
-    pairs: list[tuple[Any, Any]] = [
-        (plain.embed, encoder.patch_embed.projection),
-        (plain.norm, encoder.norm),
-        (plain.to_decoder, decoder.embed),
-        (plain.decoder_norm, decoder.norm),
-        (plain.head, decoder.head),
-        (scores[-1], sampler.head),
+    names = (*_PLAIN_NAMES, (r'sampler\.head', f'scores.{len(sampler.blocks)}'))
+    weights = {**model.state_dict(), 'decoder.pos_embed': decoder.pos_embed}
+    copies = {}
+    for name, weight in weights.items():
+        if name.endswith('v_bias'):
+            continue
+        if name.endswith('q_bias'):
+            v_bias = weights[name.replace('q_bias', 'v_bias')]
+            weight = torch.cat([weight, torch.zeros_like(weight), v_bias])
+            name = name.replace('q_bias', 'qkv.bias')
+        for ours, theirs in names:
+            name = re.sub(f'^{ours}', theirs, name)
+        copies[name] = weight
+    plain.load_state_dict(copies)
+    stacks: list[tuple[Any, Any, float]] = [
+        (plain.encoder, encoder.blocks, encoder.norm.eps),
+        (plain.decoder, decoder.blocks, decoder.norm.eps),
+        (plain.scores[:-1], sampler.blocks, sampler.blocks[0].norm1.eps),
     ]
-    stacks: list[tuple[Any, Any]] = [
-        (plain.encoder, encoder.blocks),
-        (plain.decoder, decoder.blocks),
-        (scores[:-1], sampler.blocks),
-    ]
-    for copies, blocks in stacks:
-        for copy, block in zip(copies, blocks, strict=True):
-            pairs += [
-                (copy.norm1, block.norm1),
-                (copy.attn.proj, block.attn.proj),
-                (copy.norm2, block.norm2),
-                (copy.mlp[0], block.mlp.layers[0][0]),
-                (copy.mlp[2], block.mlp.layers[1]),
-            ]
-            weights = dict(weight=block.attn.qkv.weight)
-            if hasattr(block.attn, 'q_bias'):
-                q, v = block.attn.q_bias, block.attn.v_bias
-                weights['bias'] = torch.cat([q, torch.zeros_like(q), v])
-            copy.attn.qkv.load_state_dict(weights)
+    plain.norm.eps, plain.decoder_norm.eps = encoder.norm.eps, decoder.norm.eps
+    for stack, blocks, eps in stacks:
+        for copy, block in zip(stack, blocks, strict=True):
+            copy.norm1.eps = copy.norm2.eps = eps
             copy.drop.p = getattr(block.drop_path, 'p', 0.0)
-    for copy, original in pairs:
-        copy.load_state_dict(original.state_dict())
-        if isinstance(original, nn.LayerNorm):
-            copy.eps = original.eps
-    for buffer, table in (
-        (plain.pos, encoder.pos_embed),
-        (plain.decoder_pos, decoder.pos_embed),
-        (plain.sampler_pos.data, sampler.pos_embed),
-        (plain.mask_token.data, decoder.mask_token),
-    ):
-        buffer.copy_(table.data)
-    preprocessor = model.data_preprocessor
-    plain.register_buffer('mean', preprocessor.mean / 255)
-    plain.register_buffer('std', preprocessor.std / 255)
+    plain.register_buffer('mean', model.data_preprocessor.mean / 255)
+    plain.register_buffer('std', model.data_preprocessor.std / 255)
     return plain
 
 
-def stock_twin(model: nn.Module, model_cfg: dict[str, Any]) -> nn.Module:
-    """Build a classifier with MMAction2's own ``VisionTransformer``.
-
-    Args:
-        model (nn.Module): the classifier.
-        model_cfg (dict): its config.
-
-    Returns:
-        nn.Module: with copies of its weights.
-    """
+def mmaction_model(model: nn.Module, model_cfg: dict[str, Any]) -> nn.Module:
+    """Build the same classifier with MMAction2's ``VisionTransformer``."""
     backbone = {k: v for k, v in model_cfg['backbone'].items() if k != 'with_cp'}
     backbone['type'] = 'VisionTransformer'
-    twin = MODELS.build({**model_cfg, 'backbone': backbone})
-    twin.load_state_dict(model.state_dict())
-    return twin
+    copy = MODELS.build({**model_cfg, 'backbone': backbone})
+    copy.load_state_dict(model.state_dict())
+    return copy
 
 
 def check_comparable(model_cfg: dict[str, Any]) -> None:
-    """Refuse a model without a baseline.
-
-    Args:
-        model_cfg (dict): of the model.
-
-    Raises:
-        ValueError: if one of its parts is none that :func:`make_step` has a twin of.
-    """
+    """Raise ValueError if :func:`make_step` has no baseline for a part of a model."""
     expected = dict(backbone='MaskedVisionTransformer')
     if model_cfg['type'] == 'MAERecognizer':
         expected.update(
@@ -265,15 +238,7 @@ def check_comparable(model_cfg: dict[str, Any]) -> None:
 
 
 def forced_mask(model: nn.Module, batch_size: int) -> Tensor | None:
-    """Draw the mask of a comparison.
-
-    Args:
-        model (nn.Module): either side; a classifier has none.
-        batch_size (int): clips.
-
-    Returns:
-        Tensor | None: bool, shape (B, N), the same for every model of a size.
-    """
+    """Draw the mask of both sides: bool, shape (B, N); None for a classifier."""
     if isinstance(model, MAERecognizer):
         visible, tokens = model.sampler.num_visible, model.sampler.num_tokens
     elif isinstance(model, PlainMAE):
@@ -281,38 +246,20 @@ def forced_mask(model: nn.Module, batch_size: int) -> Tensor | None:
     else:
         return None
     generator = torch.Generator().manual_seed(0)
-    keys = torch.rand(batch_size, tokens, generator=generator)
-    return keys.argsort(dim=1) >= visible
+    return torch.rand(batch_size, tokens, generator=generator).argsort(1) >= visible
 
 
-def step_flops(model_cfg: dict[str, Any]) -> dict[str, int]:
+def flops_by_part(model_cfg: dict[str, Any]) -> dict[str, int]:
     """Count the arithmetic of a training step by part, counted as in ``flops``.
 
     The backward pass costs twice the forward pass, and once in the tokenizer, whose
-    input is pixels. Recomputation and the optimizer are not counted.
-
-    Args:
-        model_cfg (dict): of the model.
-
-    Returns:
-        dict[str, int]: FLOP a clip, a multiply-add counted as two.
+    input is pixels. Recomputation and the optimizer are not counted. In FLOP per clip,
+    a multiply-add counted as two.
     """
     return {
         part.name: 2 * part.multiply_adds * (2 if part.name == 'tokenizer' else 3)
         for part in flops.count(model_cfg)
     }
-
-
-def find_device(name: str | None) -> torch.device:
-    """Choose the device.
-
-    Args:
-        name (str, optional): of a device; None for a GPU where there is one.
-
-    Returns:
-        torch.device: it.
-    """
-    return torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
 
 def as_dict(cfg: Config) -> dict[str, Any]:

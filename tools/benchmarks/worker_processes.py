@@ -1,4 +1,4 @@
-"""Processes that take turns, so that what is compared sees the same machine."""
+"""Processes that run in turn, so that what is compared sees the same machine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
 
@@ -21,13 +21,12 @@ MALLOC = {'tuned': KEEP_FREED_MEMORY, 'default': {}}
 
 
 class Worker:
-    """A process that works when asked, and sleeps while others do.
+    """A process that answers requests, and sleeps while others work.
 
     Args:
         serve (Callable): a function of a module, called there with a connection and
             ``kwargs``. It answers everything it receives, and ends with ``EOFError``.
-        malloc (str): glibc's settings, ``'tuned'`` or ``'default'``; it reads them when
-            a process starts.
+        malloc (str): key of ``MALLOC``; glibc reads it when a process starts.
         threads (int, optional): of PyTorch. Defaults to PyTorch's choice.
         **kwargs: arguments of ``serve``.
     """
@@ -44,18 +43,15 @@ class Worker:
         self._process = context.Process(
             target=_main, args=(serve, theirs, threads, kwargs), daemon=True
         )
-        with _environment(MALLOC[malloc]):
+        with mock.patch.dict(os.environ):
+            for key in KEEP_FREED_MEMORY:
+                os.environ.pop(key, None)
+            os.environ.update(MALLOC[malloc])
             self._process.start()
         theirs.close()
 
-    def ask(self, command: str) -> Any:
+    def request(self, command: str) -> Any:
         """Send a command and wait for its answer.
-
-        Args:
-            command (str): what ``serve`` understands.
-
-        Returns:
-            Any: its answer.
 
         Raises:
             RuntimeError: if the process has failed; its traceback is on stderr.
@@ -76,137 +72,6 @@ class Worker:
         self._process.join()
 
 
-class Summary(NamedTuple):
-    """Repeated measurements of one thing.
-
-    Attributes:
-        median (float): of all values.
-        low (float): the smallest.
-        high (float): the largest.
-    """
-
-    median: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f'{self.median:.3g} ({self.low:.3g} to {self.high:.3g})'
-
-
-def summarise(values: Sequence[float]) -> Summary:
-    """Give the median and the spread.
-
-    Args:
-        values (Sequence[float]): at least one.
-
-    Returns:
-        Summary: of them.
-    """
-    return Summary(median(values), min(values), max(values))
-
-
-def take_turns(
-    workers: Mapping[str, Worker], rounds: int, command: str = 'step', warm_up: int = 1
-) -> dict[str, list[float]]:
-    """Ask every worker in turn, so that a busy minute meets them all.
-
-    Args:
-        workers (Mapping[str, Worker]): by name.
-        rounds (int): turns of each.
-        command (str): one that is answered with seconds. Defaults to ``'step'``.
-        warm_up (int): turns before these that do not count. Defaults to 1.
-
-    Returns:
-        dict[str, list[float]]: seconds of every turn, by name.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in workers}
-    for turn in range(warm_up + rounds):
-        for name, worker in workers.items():
-            answer = worker.ask(command)
-            if turn >= warm_up:
-                seconds[name].append(answer)
-    return seconds
-
-
-def ratio(slow: Sequence[float], fast: Sequence[float]) -> Summary:
-    """Compare two, turn by turn.
-
-    Args:
-        slow (Sequence[float]): seconds of the baseline's turns.
-        fast (Sequence[float]): seconds of the other's, same turns.
-
-    Returns:
-        Summary: how many times faster.
-    """
-    return summarise([a / b for a, b in zip(slow, fast, strict=True)])
-
-
-def timed(work: Callable[[], Any], device: torch.device) -> float:
-    """Time a piece of work.
-
-    Args:
-        work (Callable): takes no arguments.
-        device (torch.device): what it runs on; a GPU is waited for.
-
-    Returns:
-        float: seconds.
-    """
-    _wait(device)
-    start = time.perf_counter()
-    work()
-    _wait(device)
-    return time.perf_counter() - start
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Measure what the device gives for one large matrix product.
-
-    Args:
-        device (torch.device): where.
-        dtype (torch.dtype): of the matrices.
-
-    Returns:
-        float: FLOP a second, a multiply-add counted as two.
-    """
-    size = 2048 if device.type == 'cpu' else 8192
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    torch.mm(a, b)
-    return 2 * size**3 / timed(lambda: torch.mm(a, b), device)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Tell the most memory this process has held.
-
-    Args:
-        device (torch.device): a GPU for its memory, the CPU for resident memory.
-
-    Returns:
-        int: bytes.
-    """
-    if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else peak * 1024
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
-
-
-@contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set exactly these of glibc's variables while a process starts."""
-    before = {k: os.environ.pop(k) for k in KEEP_FREED_MEMORY if k in os.environ}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for key in KEEP_FREED_MEMORY:
-            os.environ.pop(key, None)
-        os.environ.update(before)
-
-
 def _main(
     serve: Callable[..., None],
     connection: Connection,
@@ -218,4 +83,71 @@ def _main(
     try:
         serve(connection, **kwargs)
     except (EOFError, ConnectionError):
-        pass  # nobody asks any more
+        pass  # no more requests
+
+
+def interleave(
+    workers: Mapping[str, Worker], rounds: int, command: str = 'step', warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Send a command to every worker in turn, so that a busy minute meets them all.
+
+    Returns:
+        dict[str, list[float]]: the answers of all rounds after the warm-up, by name.
+    """
+    answers: dict[str, list[float]] = {name: [] for name in workers}
+    for number in range(warm_up + rounds):
+        for name, worker in workers.items():
+            answer = worker.request(command)
+            if number >= warm_up:
+                answers[name].append(answer)
+    return answers
+
+
+class Summary(NamedTuple):
+    """Repeated measurements of one thing."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f'{self.median:.3g} ({self.low:.3g} to {self.high:.3g})'
+
+
+def summarize(values: Sequence[float]) -> Summary:
+    """Give the median and the spread."""
+    return Summary(median(values), min(values), max(values))
+
+
+def ratio(values: Sequence[float], others: Sequence[float]) -> Summary:
+    """Summarize ``values / others``, round by round."""
+    return summarize([a / b for a, b in zip(values, others, strict=True)])
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> float:
+    """Measure the seconds of a piece of work; a GPU is waited for."""
+
+    def now() -> float:
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    start = now()
+    work()
+    return now() - start
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Measure FLOP/s of one large matrix product; a multiply-add is two."""
+    size = 2048 if device.type == 'cpu' else 8192
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    torch.mm(a, b)
+    return 2 * size**3 / timed(lambda: torch.mm(a, b), device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Give the most bytes this process has held, of the GPU or resident."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == 'darwin' else peak * 1024

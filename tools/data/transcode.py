@@ -32,10 +32,10 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--fast-decode',
         action='store_true',
-        help='leave out what is slow to decode; files grow',
+        help='omit what is slow to decode; files grow',
     )
     parser.add_argument(
-        '--keep-cut-off',
+        '--keep-truncated',
         action='store_true',
         help='write what is left of videos that end before the length in their header',
     )
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 args.short_side, args.gop, args.crf, args.preset, args.fast_decode
             )
             written, there, failed = transcode.transcode_folder(
-                args.source, args.target, spec, args.workers, args.keep_cut_off
+                args.source, args.target, spec, args.workers, args.keep_truncated
             )
     except KeyboardInterrupt:
         print('\nstopped; start it again to go on', file=sys.stderr)

@@ -36,38 +36,38 @@ def step_flops(make: Callable[[], TrainingStep]) -> int:
     return counter.get_total_flops()
 
 
-def gpu_hours(clips: float, flops: float, peak: float, utilisation: float) -> float:
-    """Estimate GPU hours: clips x FLOP a clip / (peak rate x utilisation) / 3600.
+def gpu_hours(clips: float, flops: float, peak: float, utilization: float) -> float:
+    """Estimate GPU hours: clips x FLOP per clip / (peak rate x utilization) / 3600.
 
     Args:
         clips (float): clips trained on, over all epochs.
-        flops (float): FLOP a clip, forward and backward.
+        flops (float): FLOP per clip, forward and backward.
         peak (float): FLOP/s of a GPU, see ``GPUS``.
-        utilisation (float): the share of it that is reached, in (0, 1].
+        utilization (float): the share of it that is reached, in (0, 1].
 
     Returns:
         float: hours of one GPU.
 
     Raises:
-        ValueError: if ``utilisation`` is not in (0, 1].
+        ValueError: if ``utilization`` is not in (0, 1].
     """
-    if not 0 < utilisation <= 1:
-        raise ValueError(f'utilisation: expected a number in (0, 1], got {utilisation}')
-    return clips * flops / (peak * utilisation) / 3600
+    if not 0 < utilization <= 1:
+        raise ValueError(f'utilization: expected a number in (0, 1], got {utilization}')
+    return clips * flops / (peak * utilization) / 3600
 
 
 def loader_cores(
-    flops: float, peak: float, utilisation: float, clips_per_core: float
+    flops: float, peak: float, utilization: float, clips_per_core: float
 ) -> float:
     """Estimate the CPU cores that keep a GPU busy.
 
     Args:
-        flops (float): FLOP a clip, forward and backward.
+        flops (float): FLOP per clip, forward and backward.
         peak (float): FLOP/s of a GPU.
-        utilisation (float): the share of it that is reached, in (0, 1].
-        clips_per_core (float): clips a second that a core loads.
+        utilization (float): the share of it that is reached, in (0, 1].
+        clips_per_core (float): clips per second that a core loads.
 
     Returns:
-        float: clips a second of the GPU over those of a core.
+        float: clips per second of the GPU over those of a core.
     """
-    return peak * utilisation / flops / clips_per_core
+    return peak * utilization / flops / clips_per_core

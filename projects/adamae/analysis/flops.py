@@ -61,7 +61,7 @@ def count(model_cfg: ConfigType, clip: tuple[int, ...] | None = None) -> list[Pa
     if clip is None:
         if not hasattr(backbone, 'clip_size'):
             raise ValueError(
-                f'{type(backbone).__name__} does not tell the size of its clips: '
+                f'{type(backbone).__name__} does not state the size of its clips: '
                 'state it with --clip'
             )
         clip = (backbone.in_channels, *backbone.clip_size)

@@ -21,7 +21,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd.graph import _engine_run_backward
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
@@ -34,11 +34,11 @@ from .flops import without_weights
 
 # CUDA's allocator hands out multiples of this many bytes.
 BLOCK = 512
-# What a byte is held for. "temporary" is what the backward pass and the optimiser
+# What a byte is held for. "temporary" is what the backward pass and the optimizer
 # make on their way, recomputed activations included.
 KINDS = (
     'weights',
-    'optimiser state',
+    'optimizer state',
     'inputs',
     'gradients',
     'activations',
@@ -76,8 +76,11 @@ class TrainingStep:
         loss (Callable[[], Tensor]): the forward pass, a scalar.
         amp (torch.dtype, optional): that of autocast. Defaults to None, no autocast.
         keep_gradients (bool): whether gradients are there during the forward pass:
-            with gradient accumulation, or where they are freed only before the
-            backward pass. Defaults to False.
+            with gradient accumulation, where they are freed only before the backward
+            pass, or as views of ``DistributedDataParallel``'s buckets, which are never
+            freed. Defaults to False.
+        buckets (bool): whether there is a second copy of the gradients all the time,
+            as in ``DistributedDataParallel`` without such views. Defaults to False.
     """
 
     def __init__(
@@ -87,15 +90,18 @@ class TrainingStep:
         loss: Callable[[], Tensor],
         amp: torch.dtype | None = None,
         keep_gradients: bool = False,
+        buckets: bool = False,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.loss = loss
         self.amp = amp
         self.keep_gradients = keep_gradients
+        trained = (p for p in model.parameters() if p.requires_grad)
+        self.buckets = [torch.empty_like(p) for p in trained] if buckets else []
 
     def warm_up(self) -> None:
-        """Make the optimiser's state, as the first step of a run does."""
+        """Make the optimizer's state, as the first step of a run does."""
         for group in self.optimizer.param_groups:
             for param in group['params']:
                 if param.requires_grad:
@@ -105,7 +111,7 @@ class TrainingStep:
             self.optimizer.zero_grad(set_to_none=True)
 
     def run(self, enter: Callable[[str], None] = lambda kind: None) -> None:
-        """Run forward pass, backward pass and optimiser.
+        """Run forward pass, backward pass and optimizer.
 
         Args:
             enter (Callable[[str], None]): told what the storages of the coming pass
@@ -229,7 +235,7 @@ class _CudaRules(TorchFunctionMode):
         if name == 'dropout' and func is not torch.dropout:
             return _dropout(*args, **kwargs)
         if name == 'item' and not torch.is_grad_enabled():
-            return 1.0  # an optimiser asks how many steps it has made
+            return 1.0  # an optimizer asks how many steps it has made
         if torch.is_autocast_enabled('cpu'):
             if name in ('softmax', 'log_softmax'):
                 return _softmax(name, *args, **kwargs)
@@ -288,42 +294,18 @@ def faked() -> Iterator[FakeTensorMode]:
         yield mode
 
 
-def fake_weights(model: nn.Module) -> nn.Module:
-    """Replace the parameters and buffers of a model by new ones without values.
-
-    Args:
-        model (nn.Module): changed in place. To be called where tensors are fake.
-
-    Returns:
-        nn.Module: the same model.
-    """
-    new: dict[int, Any] = {}
-    for module in model.modules():
-        for table in (module._parameters, module._buffers):
-            for name, old in table.items():
-                if old is None:
-                    continue
-                if id(old) not in new:
-                    fake: Any = torch.empty(old.shape, dtype=old.dtype)
-                    if isinstance(old, nn.Parameter):
-                        fake = nn.Parameter(fake, old.requires_grad)
-                    new[id(old)] = fake
-                table[name] = new[id(old)]
-    return model
-
-
 def predict(make: Callable[[], TrainingStep]) -> Peak:
     """Predict the peak of a training step in the steady state of a run.
 
     Counted is what PyTorch's allocator would hand out for tensors, and
     FlashAttention's sum for dQ. Not counted are the workspaces of cuBLAS and cuDNN,
-    the CUDA context, fragmentation, and the gradient buckets of several processes.
+    the CUDA context and fragmentation.
 
     Args:
         make (Callable[[], TrainingStep]): called where all tensors are fake.
 
     Returns:
-        Peak: the peak of forward pass, backward pass and optimiser.
+        Peak: the peak of forward pass, backward pass and optimizer.
     """
     tracker = StorageTracker()
     with faked(), tracker:
@@ -338,8 +320,9 @@ def predict(make: Callable[[], TrainingStep]) -> Peak:
                 hooks.append(param.register_post_accumulate_grad_hook(move))
         step.warm_up()
         for state in optimizer.state.values():
-            tracker.add(state.values(), 'optimiser state')
-        tracker.add((p.grad for p in model.parameters()), 'gradients')
+            tracker.add(state.values(), 'optimizer state')
+        grads = (p.grad for p in model.parameters())
+        tracker.add([*grads, *step.buckets], 'gradients')
         tracker.restart()
         step.run(tracker.enter)
         for hook in hooks:
@@ -376,17 +359,25 @@ def measure(make: Callable[[], TrainingStep], steps: int = 3) -> int:
 
 
 def config_step(
-    cfg: Config, batch_size: int | None = None, amp: str | None = 'config'
+    cfg: Config,
+    batch_size: int | None = None,
+    amp: str | None = 'config',
+    distributed: bool = False,
 ) -> TrainingStep:
     """Make the training step of a config, on fake tensors or on the current device.
 
-    Mixup and CutMix are left out: they change values, not sizes.
+    Mixup and CutMix are skipped: they change values, not sizes.
 
     Args:
         cfg (Config): of a recognizer, with ``optim_wrapper``.
-        batch_size (int, optional): clips a step. Defaults to :func:`clips_per_step`.
+        batch_size (int, optional): clips per step and process. Defaults to
+            :func:`clips_per_step`.
         amp (str, optional): ``'float16'``, ``'bfloat16'``, None for full precision,
             or ``'config'`` for what the config says. Defaults to ``'config'``.
+        distributed (bool): as one of several processes, whose gradients
+            ``DistributedDataParallel`` exchanges; its buckets stay all the time. They
+            hold the gradients themselves if ``model_wrapper_cfg`` of the config sets
+            ``gradient_as_bucket_view``, else copies. Defaults to False.
 
     Returns:
         TrainingStep: gradients are held over a step if the config accumulates them.
@@ -406,7 +397,7 @@ def config_step(
         # Constructors may look at values.
         with _disable_current_modes(), without_weights():
             model = MODELS.build(cfg.model)
-        fake_weights(model)
+        model.to_empty(device='cpu')
     else:
         model = MODELS.build(cfg.model)
         model.init_weights()
@@ -428,19 +419,17 @@ def config_step(
     def loss() -> Tensor:
         return model.parse_losses(model(inputs, samples, mode='loss'))[0]
 
-    accumulates = wrapper.get('accumulative_counts', 1) > 1
+    ddp = cfg.get('model_wrapper_cfg') or {}
+    views = distributed and ddp.get('gradient_as_bucket_view', False)
+    keep = views or wrapper.get('accumulative_counts', 1) > 1
     dtype = None if amp is None else getattr(torch, amp)
-    return TrainingStep(model, optimizer, loss, dtype, accumulates)
+    return TrainingStep(
+        model, optimizer, loss, dtype, keep, buckets=distributed and not views
+    )
 
 
 def clips_per_step(cfg: Config) -> int:
     """Count the clips of a batch: videos times the clips made of each.
-
-    Args:
-        cfg (Config): with a ``train_dataloader``.
-
-    Returns:
-        int: clips.
 
     Raises:
         ValueError: if there is no loader, or no pipeline in it.
@@ -452,11 +441,7 @@ def clips_per_step(cfg: Config) -> int:
 
 
 def checkpoint_activations(cfg: Config) -> None:
-    """Switch activation checkpointing on in every part of a model, in place.
-
-    Args:
-        cfg (Config): of a recognizer.
-    """
+    """Switch activation checkpointing on in every part of a model, in place."""
     for name in ('backbone', 'sampler', 'decoder'):
         part = cfg.model.get(name)
         if part is not None:
@@ -466,7 +451,7 @@ def checkpoint_activations(cfg: Config) -> None:
 
 
 def _as_on_cuda(cfg: Any) -> Any:
-    """Give an optimiser the implementation that PyTorch takes by default on CUDA."""
+    """Give an optimizer the implementation that PyTorch takes by default on CUDA."""
     cfg = dict(cfg)
     if not cfg.get('fused') and 'foreach' not in cfg:
         kind = getattr(torch.optim, cfg['type'], None)
@@ -477,7 +462,7 @@ def _as_on_cuda(cfg: Any) -> Any:
 
 def is_faking() -> bool:
     """Whether new tensors are fake."""
-    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+    return isinstance(torch.empty(0), FakeTensor)
 
 
 def _batch(
@@ -487,7 +472,7 @@ def _batch(
     backbone: Any = model.backbone
     if not hasattr(backbone, 'clip_size'):
         raise ValueError(
-            f'{type(backbone).__name__} does not tell the size of its clips: expected '
+            f'{type(backbone).__name__} does not state the size of its clips: expected '
             'a MaskedVisionTransformer'
         )
     samples = [ActionDataSample() for _ in range(batch_size)]

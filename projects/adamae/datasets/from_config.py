@@ -1,4 +1,4 @@
-"""The data sets of a config: found under wrappers, counted, built for evaluation."""
+"""The datasets of a config: found under wrappers, counted, built for evaluation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from mmaction.datasets import RepeatAugDataset
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, ConcatDataset
@@ -15,14 +16,14 @@ SPLITS = ('train', 'val', 'test')
 
 
 def iter_datasets(dataset: Any, key: str = 'dataset') -> Iterator[tuple[str, Any]]:
-    """Walk through the data sets under wrappers.
+    """Walk through the datasets under wrappers.
 
     Args:
-        dataset (dict): config of a data set, or of a wrapper around others.
+        dataset (dict): config of a dataset, or of a wrapper around others.
         key (str): where it stands in the whole config. Defaults to ``'dataset'``.
 
     Yields:
-        tuple[str, dict]: key and config of every data set that wraps no other.
+        tuple[str, dict]: key and config of every dataset that wraps no other.
     """
     if 'dataset' in dataset:
         yield from iter_datasets(dataset['dataset'], f'{key}.dataset')
@@ -34,10 +35,10 @@ def iter_datasets(dataset: Any, key: str = 'dataset') -> Iterator[tuple[str, Any
 
 
 def innermost(dataset: Any) -> Any:
-    """Find the data set with a pipeline under wrappers; of joined ones, the first.
+    """Find the dataset with a pipeline under wrappers; of joined ones, the first.
 
     Args:
-        dataset (dict): config of a data set.
+        dataset (dict): config of a dataset.
 
     Returns:
         dict: the part of it that has a ``pipeline``.
@@ -49,7 +50,7 @@ def innermost(dataset: Any) -> Any:
         if 'pipeline' in part:
             return part
     raise ValueError(
-        f'{dataset.get("type")}: expected a data set with a pipeline, got none'
+        f'{dataset.get("type")}: expected a dataset with a pipeline, got none'
     )
 
 
@@ -57,30 +58,42 @@ def clips_per_video(dataset: Any) -> int:
     """Count the clips that one video of a batch becomes.
 
     Args:
-        dataset (dict): config of a data set.
+        dataset (dict): config of a dataset.
 
     Returns:
-        int: repeats of the data set (``num_repeats``) times clips of the sampling
-        transform (``num_clips``) times repeats of ``PerClip``.
+        int: repeats of a ``RepeatAugDataset`` (``num_repeats``) times clips of the
+        sampling transform (``num_clips``) times repeats of ``PerClip``.
 
     Raises:
         ValueError: if there is no pipeline.
     """
     dataset = innermost(dataset)
-    return dataset.get('num_repeats', 1) * prod(
+    # 4 is MMAction2's default.
+    repeats = dataset.get('num_repeats', 4) if repeats_decode(dataset) else 1
+    return repeats * prod(
         transform.get('num_clips', 1)
         * (transform.get('repeats', 1) if transform['type'] == 'PerClip' else 1)
         for transform in dataset['pipeline']
     )
 
 
-def use_data_from(cfg: Config, other: Config) -> None:
-    """Replace the data of a config by those of another one, in place.
+def repeats_decode(dataset: Any) -> bool:
+    """Say whether a dataset gives a list of clips per video (repeated augmentation).
 
     Args:
-        cfg (Config): with a model.
-        other (Config): with data sets.
+        dataset (dict): config of a dataset.
+
+    Returns:
+        bool: whether its class is MMAction2's ``RepeatAugDataset`` or a subclass.
     """
+    kind = dataset.get('type')
+    if isinstance(kind, str):
+        kind = DATASETS.get(kind)
+    return isinstance(kind, type) and issubclass(kind, RepeatAugDataset)
+
+
+def use_data_from(cfg: Config, other: Config) -> None:
+    """Replace the dataloaders of a config by those of another one, in place."""
     for key in (f'{split}_dataloader' for split in SPLITS):
         cfg[key] = other.get(key)
 
@@ -92,29 +105,22 @@ def eval_split(cfg: Config) -> str:
     The training pipeline is replaced by :func:`center_clip_pipeline`.
 
     Args:
-        cfg (Config): with data sets.
+        cfg (Config): with datasets.
 
     Returns:
         str: ``'val'``, ``'test'`` or ``'train'``.
 
     Raises:
-        ValueError: if the config has no data sets.
+        ValueError: if the config has no datasets.
     """
     for split in ('val', 'test', 'train'):
         if cfg.get(f'{split}_dataloader'):
             return split
-    raise ValueError('the config has no data sets: take those of another with --data')
+    raise ValueError('the config has no datasets: take those of another with --data')
 
 
 def loader_kwargs(cfg: Config) -> dict[str, int]:
-    """Give batch size and number of workers of :func:`eval_split`.
-
-    Args:
-        cfg (Config): with data sets.
-
-    Returns:
-        dict[str, int]: ``batch_size`` and ``num_workers``.
-    """
+    """Give ``batch_size`` and ``num_workers`` of :func:`eval_split`."""
     loader = cfg[f'{eval_split(cfg)}_dataloader']
     return dict(
         batch_size=loader.get('batch_size', 1), num_workers=loader.get('num_workers', 0)
@@ -154,14 +160,14 @@ def center_clip_pipeline(
 def build_dataset(
     cfg: Config, split: str, clip_size: tuple[int, int, int]
 ) -> BaseDataset | ConcatDataset:
-    """Build a data set of a config, to be read once and without chance.
+    """Build a dataset of a config that gives every video once, nothing at random.
 
-    It is read as :func:`eval_split` says; data sets that only repeat another one
-    are left out, those that join several are kept. A video that cannot be read is an
+    It is read as :func:`eval_split` says; wrappers that only repeat another dataset
+    are skipped, those that join several are kept. A video that cannot be read is an
     error, as in testing.
 
     Args:
-        cfg (Config): with data sets.
+        cfg (Config): with datasets.
         split (str): ``'train'``, ``'val'`` or ``'test'``.
         clip_size (tuple[int, int, int]): frames, height and width of the clips that
             the encoder takes.
@@ -185,7 +191,7 @@ def build_dataset(
     ]
     if any(pipeline != pipelines[0] for pipeline in pipelines):
         raise ValueError(
-            f'{source}_dataloader.dataset: expected one pipeline for all data sets in '
+            f'{source}_dataloader.dataset: expected one pipeline for all datasets in '
             'it, as features of a split are read with one, got several'
         )
     pipeline = pipelines[0]
@@ -200,22 +206,15 @@ def build_dataset(
 
 def _build_once(dataset: Any, pipeline: Sequence[dict]) -> BaseDataset:
     dataset = dict(dataset)
-    # Repeated augmentation gives a list of clips instead of one.
-    if dataset.pop('num_repeats', None):
-        dataset.pop('sample_once', None)
+    if repeats_decode(dataset):
+        for key in ('num_repeats', 'sample_once'):
+            dataset.pop(key, None)
         dataset['type'] = 'VideoDataset'
     return DATASETS.build({**dataset, 'pipeline': pipeline, 'test_mode': True})
 
 
 def frame_interval(pipeline: Sequence[dict]) -> int:
-    """Find the stride at which a pipeline samples frames.
-
-    Args:
-        pipeline (Sequence[dict]): transforms, as in a config.
-
-    Returns:
-        int: frames from one frame of a clip to the next; 1 if it does not say.
-    """
+    """Find the stride, in frames, at which a pipeline samples; 1 if it states none."""
     return next((s['frame_interval'] for s in pipeline if 'frame_interval' in s), 1)
 
 
@@ -227,14 +226,14 @@ def train_frame_interval(cfg: Config) -> int:
 def names_and_labels(
     dataset: BaseDataset | ConcatDataset,
 ) -> tuple[list[str], np.ndarray]:
-    """List the videos of a data set.
+    """List the videos of a dataset.
 
     Args:
         dataset (BaseDataset): of MMAction2.
 
     Returns:
         tuple[list[str], np.ndarray]: names of files or folders; labels, int64, (V,),
-        or (V, classes) with 0 and 1 where a video has several. -1: not labelled.
+        or (V, classes) with 0 and 1 where a video has several. -1: not labeled.
     """
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     labels = [np.asarray(info.get('label', -1)) for info in infos]
@@ -242,5 +241,5 @@ def names_and_labels(
 
 
 def video_name(info: dict) -> str:
-    """Tell the file or folder of a video from its entry in a data set."""
+    """Give the file or folder of a video from its entry in a dataset."""
     return info.get('filename') or info.get('frame_dir') or '?'

@@ -1,4 +1,4 @@
-"""Tests of the motion data set."""
+"""Tests of the motion dataset."""
 
 import io
 import json
@@ -54,8 +54,8 @@ def test_background_is_static_smooth_and_nowhere_flat():
     frames, object_mask = render_video(MotionSpec(), 'train', 3)
     background = np.where(object_mask[..., None], np.nan, frames)
     assert np.nanmax(np.nanstd(background, axis=0)) == 0
-    # Rounding to whole grey levels, deviation 0.29, must stay a small part of any
-    # token, for it is what no model can predict.
+    # Rounding to whole gray levels, standard deviation 0.29, must stay a small part of
+    # any token, for it is what no model can predict.
     still = np.nanmax(background, axis=0)
     assert np.nanmax(np.abs(np.diff(still, axis=0))) < 20
     tokens = still.reshape(4, 8, 4, 8, 3)
@@ -86,14 +86,14 @@ def test_one_frame_does_not_give_the_label_away(decoded):
             means = np.stack([x[train][labels[train] == k].mean(0) for k in range(4)])
             distance = ((x[held_back][:, None] - means) ** 2).sum(-1)
             for guess in (linear.argmax(1), distance.argmin(1)):
-                # Chance is 0.25 +- 0.048 on 80 videos.
+                # By chance 0.25 with a standard deviation of 0.048, on 80 videos.
                 assert (guess == labels[held_back]).mean() < 0.25 + 3.5 * 0.048
 
 
 def test_every_window_gives_the_label(decoded):
     _, clips, _, labels = decoded
-    grey = clips.mean(-1)
-    foreground = np.abs(grey - np.median(grey, axis=1, keepdims=True)) > 25
+    gray = clips.mean(-1)
+    foreground = np.abs(gray - np.median(gray, axis=1, keepdims=True)) > 25
     for start in (0, 7, 16):
         window = np.fft.fft2(foreground[:, start : start + 16].astype(float))
         # Over 4 frames the object moves by 4 to 8 of 32 pixels.
@@ -105,7 +105,7 @@ def test_every_window_gives_the_label(decoded):
         assert (guess == labels).mean() > 0.98
 
 
-def test_place_does_not_depend_on_the_label():
+def test_position_does_not_depend_on_the_label():
     spec = MotionSpec(num_classes=2, num_frames=16)
     masks = np.stack([render_video(spec, 'val', i)[1][-1] for i in range(400)])
     for axis in (1, 2):
@@ -123,7 +123,7 @@ def test_only_the_motion_differs_between_classes():
     assert (a[5] != b[5]).any()
 
 
-def test_data_set_is_complete_and_reproducible(tmp_path):
+def test_dataset_is_complete_and_reproducible(tmp_path):
     assert make_dataset(tmp_path / 'a', TINY, workers=1) == 8
     assert make_dataset(tmp_path / 'b', TINY, workers=2) == 8
     a, b = contents(tmp_path / 'a'), contents(tmp_path / 'b')
@@ -169,7 +169,7 @@ def test_bytes_do_not_depend_on_what_was_in_memory():
     assert [len(found) for found in files] == [1, 1]
 
 
-def test_second_run_reuses_and_other_parameters_are_refused(tmp_path):
+def test_second_run_reuses_and_other_parameters_are_rejected(tmp_path):
     make_dataset(tmp_path, TINY)
     before = contents(tmp_path)
     assert make_dataset(tmp_path, TINY) == 0
@@ -209,7 +209,7 @@ def test_interrupted_run_is_finished(tmp_path, monkeypatch):
 def test_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / 'thesis.txt').write_text('mine')
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match='holds no motion data set'):
+        with pytest.raises(FileExistsError, match='holds no motion dataset'):
             make_dataset(tmp_path, TINY, overwrite=overwrite)
     assert list(tmp_path.iterdir()) == [tmp_path / 'thesis.txt']
 
@@ -217,8 +217,8 @@ def test_foreign_folder_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ('wrong', 'message'),
     [
-        (dict(size=33), 'size: expected an even number above 16, .* got 33'),
-        (dict(size=48), 'decord fails at these, got 48'),
+        (dict(size=33), 'size: expected even, above 16 .* got 33'),
+        (dict(size=48), 'and not 24, 48 or 72, got 48'),
         (dict(num_val=0), 'num_val: expected at least 1, got 0'),
         (dict(num_classes=1), 'num_classes: expected at least 2, got 1'),
         (dict(object_size=(8, 20)), r'object_size: expected 2 <= low <= high <= 16'),

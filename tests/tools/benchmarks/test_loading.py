@@ -1,5 +1,4 @@
 import dataclasses
-import importlib.util
 from pathlib import Path
 
 import av
@@ -7,7 +6,7 @@ import loading_pipelines as bench
 import pytest
 from mmengine.config import Config
 
-from tests.helpers import ROOT
+from tests.helpers import CONFIGS, run_tool
 
 SMALL = dataclasses.replace(bench.KINDS[0], height=64, width=96, frames=(40, 44))
 
@@ -27,24 +26,22 @@ def test_videos_are_as_said_and_kept(files):
     assert Path(files[0]).stat().st_mtime_ns == before
 
 
-def test_the_published_pipeline_is_that_of_the_configs():
-    config = Config.fromfile(ROOT / 'configs/_base_/datasets/ssv2_pretrain.py')
-    published = bench.published_pipeline(2)
-    sample = next(t for t in config.train_pipeline if t['type'] == 'SampleFrames')
-    assert sample.pop('num_clips') == 1
-    assert published == config.train_pipeline
+def test_the_published_pipeline_is_that_of_the_config():
+    config = Config.fromfile(CONFIGS / 'adamae_vitb_ssv2_pretrain.py')
+    published = config.to_dict()['train_dataloader']['dataset']['pipeline']
+    assert bench.published_pipeline(2) == published != bench.published_pipeline(4)
 
 
 def test_every_transform_is_timed_and_clips_are_counted(files):
     measured = bench.measure(bench.variants(None, 2), files, rounds=2)
     assert list(measured) == [
         'MMAction2',
-        'MMAction2, 4 crops a decode',
+        'MMAction2, 4 crops per decode',
         'PyAVSkip',
-        'PyAVSkip, 4 crops a decode',
+        'PyAVSkip, 4 crops per decode',
         'decoding alone',
     ]
-    four = measured['PyAVSkip, 4 crops a decode']
+    four = measured['PyAVSkip, 4 crops per decode']
     assert four.clips == 4 and len(four.rates) == 2 and min(four.rates) > 0
     assert list(four.parts)[:4] == [
         'PyAVSkipInit',
@@ -54,7 +51,6 @@ def test_every_transform_is_timed_and_clips_are_counted(files):
     ]
     assert min(four.parts.values()) > 0
     assert not any(result.problem for result in measured.values())
-    assert bench.ratios(measured, 'MMAction2') == (1, 1, 1)
 
 
 def test_a_config_s_pipeline_is_measured_as_it_is():
@@ -67,7 +63,7 @@ def test_a_config_s_pipeline_is_measured_as_it_is():
     assert list(bench.variants(raw, 4)) == ['MMAction2', 'this config']
 
 
-def test_a_data_set_that_repeats_is_measured_as_it_is(files):
+def test_a_dataset_that_repeats_is_measured_as_it_is(files):
     own = dict(
         type='TolerantRepeatAugDataset',
         num_repeats=3,
@@ -93,13 +89,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_the_tool_prints_ratios(files, capsys):
-    path = ROOT / 'tools/benchmarks/loading.py'
-    spec = importlib.util.spec_from_file_location('loading_tool', path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    folder = str(Path(files[0]).parent)
-    config = str(ROOT / 'configs/adamae_vitb_k400_pretrain.py')
-    tool.main([config, '--videos', folder, '--rounds', '1', '--count', '1'])
+    folder = Path(files[0]).parent
+    config = CONFIGS / 'adamae_vitb_k400_pretrain.py'
+    options = ['--videos', folder, '--rounds', 1, '--count', 1]
+    run_tool('benchmarks/loading', config, *options)
     text = capsys.readouterr().out
     assert 'this config, PyAVSkip' in text and 'MMAction2' in text
     assert '1.00x (1.00 - 1.00)' in text and 'decoding alone' in text

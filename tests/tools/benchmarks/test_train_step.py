@@ -2,8 +2,6 @@
 
 import os
 import re
-import runpy
-import sys
 
 import iteration_overhead as overhead
 import pytest
@@ -13,10 +11,10 @@ import worker_processes as workers
 from mmengine.config import Config
 from torch.testing import assert_close
 
-from tests.helpers import ROOT, tiny_model_cfg
+from tests.helpers import CONFIGS, run_tool, tiny_model_cfg
 
 CPU = torch.device('cpu')
-OPTIM = Config.fromfile(ROOT / 'configs/_base_/schedules/pretrain_800e.py')
+OPTIM = Config.fromfile(CONFIGS / '_base_/schedules/pretrain_800e.py')
 
 
 def pretraining():
@@ -46,7 +44,7 @@ def test_plain_modules_have_our_loss_gradients_and_update():
         assert_close(a.weight.grad, b.weight.grad, rtol=1e-4, atol=1e-5 * scale)
 
 
-def test_stock_classifier_has_our_loss():
+def test_mmactions_classifier_has_our_loss():
     backbone = dict(tiny_model_cfg()['backbone'], drop_path_rate=0.3)
     head = dict(type='TimeSformerHead', num_classes=5, in_channels=16)
     model = dict(type='Recognizer3D', backbone=backbone, cls_head=head)
@@ -61,9 +59,9 @@ def test_stock_classifier_has_our_loss():
 
 
 def test_arithmetic_of_a_step():
-    """GFLOP a clip, forward and backward, as counted for the released model."""
-    cfg = Config.fromfile(ROOT / 'configs/adamae_vitb_ssv2_pretrain.py')
-    parts = steps.step_flops(cfg.model.to_dict())
+    """GFLOP per clip, forward and backward, as counted for the released model."""
+    cfg = Config.fromfile(CONFIGS / 'adamae_vitb_ssv2_pretrain.py')
+    parts = steps.flops_by_part(cfg.model.to_dict())
     known = dict(tokenizer=7.4, sampler=89.3, encoder=40.4, decoder=111.9, head=5.3)
     assert {k: round(v / 1e9, 1) for k, v in parts.items()} == pytest.approx(
         known, abs=0.1
@@ -71,34 +69,34 @@ def test_arithmetic_of_a_step():
 
 
 def test_statistics():
-    assert workers.summarise([3.0, 1.0, 2.0]) == (2.0, 1.0, 3.0)
-    # Each turn's own ratio: a slow minute slows both.
+    assert workers.summarize([3.0, 1.0, 2.0]) == (2.0, 1.0, 3.0)
+    # The ratio of each round: a slow minute slows both.
     assert workers.ratio([2.0, 20.0, 4.0], [1.0, 10.0, 1.0]) == (2.0, 2.0, 4.0)
 
 
 def echo(connection):
-    """A worker that tells its malloc settings, and fails when told to."""
+    """A worker that answers with its malloc settings, and fails when told to."""
     while True:
         command = connection.recv()
         if command == 'fail':
             raise SystemExit(3)
-        connection.send({k: os.environ.get(k) for k in workers.MALLOC['tuned']})
+        connection.send({k: os.environ.get(k) for k in workers.KEEP_FREED_MEMORY})
 
 
-def test_a_worker_starts_with_its_own_malloc_settings(monkeypatch):
+def test_workers_start_with_malloc_settings_of_their_own(monkeypatch):
     monkeypatch.setenv('MALLOC_MMAP_MAX_', '7')
-    worker = workers.Worker(echo, 'tuned')
-    assert worker.ask('') == workers.MALLOC['tuned']
+    tuned, default = (workers.Worker(echo, malloc) for malloc in workers.MALLOC)
+    assert tuned.request('') == workers.KEEP_FREED_MEMORY
+    assert set(default.request('').values()) == {None}
     assert os.environ['MALLOC_MMAP_MAX_'] == '7'
-    with workers._environment(workers.MALLOC['default']):
-        assert not workers.MALLOC['tuned'].keys() & os.environ.keys()
     with pytest.raises(RuntimeError, match="ended with code 3 at 'fail'"):
-        worker.ask('fail')
+        tuned.request('fail')
+    default.close()
 
 
 def test_toy_run_keeps_the_shipped_hooks(monkeypatch):
     monkeypatch.setenv('MOTION_DATA', 'nowhere')
-    cfg = Config.fromfile(ROOT / 'configs/demo/motion_pretrain.py')
+    cfg = Config.fromfile(CONFIGS / 'demo/motion_pretrain.py')
     run = overhead.toy_run(cfg, 10)
     assert run['custom_hooks'] == cfg.to_dict()['custom_hooks']
     assert run['optim_wrapper']['optimizer']['fused']
@@ -116,12 +114,10 @@ def test_toy_run_keeps_the_shipped_hooks(monkeypatch):
     ],
 )
 def test_what_cannot_be_compared(options, told, capsys, monkeypatch):
-    monkeypatch.chdir(ROOT / 'configs')
+    monkeypatch.chdir(CONFIGS)
     monkeypatch.setenv('MOTION_DATA', 'nowhere')
-    tool = str(ROOT / 'tools/benchmarks/train_step.py')
-    monkeypatch.setattr(sys, 'argv', [tool, *options])
-    with pytest.raises(SystemExit):
-        runpy.run_path(tool, run_name='__main__')
+    with pytest.raises(SystemExit, match='2'):
+        run_tool('benchmarks/train_step', *options)
     assert re.search(f'^error: .*{told}', capsys.readouterr().err)
 
 
@@ -129,16 +125,14 @@ def test_what_cannot_be_compared(options, told, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ('config', 'options', 'expected'),
     [
-        ('motion_pretrain', [], 'speed-up, turn by turn: '),
-        ('motion_finetune', [], 'speed-up, turn by turn: '),
+        ('motion_pretrain', [], 'speed-up, round by round: '),
+        ('motion_finetune', [], 'speed-up, round by round: '),
         ('motion_pretrain', ['--overhead', '--iterations', '5'], 'MMEngine'),
     ],
 )
 def test_tool(config, options, expected, capsys, monkeypatch):
     monkeypatch.setenv('MOTION_DATA', 'nowhere')
-    tool = str(ROOT / 'tools/benchmarks/train_step.py')
-    command = [tool, '--steps', '1', '--malloc', 'default', '--threads', '1', *options]
-    command += ['--config', str(ROOT / f'configs/demo/{config}.py')]
-    monkeypatch.setattr(sys, 'argv', command)
-    runpy.run_path(tool, run_name='__main__')
+    options += ['--steps', '1', '--malloc', 'default', '--threads', '1']
+    config = CONFIGS / f'demo/{config}.py'
+    run_tool('benchmarks/train_step', '--config', config, *options)
     assert expected in capsys.readouterr().out

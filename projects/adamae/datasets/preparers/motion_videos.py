@@ -1,12 +1,12 @@
-"""A small labelled data set of real H.264 files whose label is a motion.
+"""A small labeled dataset of real H.264 files whose label is a motion.
 
 A textured square moves over a static, smooth background. The label is the direction
-of the motion and nothing else: texture, size, speed, place and background are drawn
+of the motion and nothing else: texture, size, speed, position and background are drawn
 without looking at it, and the square leaves the frame on one side to come back on
 the other, so that at any time it is equally likely to be anywhere. One frame gives
 nothing away; every window of a few frames gives the label.
 
-The background is static and smooth because normalised targets blow noise up to unit
+The background is static and smooth because normalized targets blow noise up to unit
 variance: on a noisy background every token is equally hard, and there is nothing for
 a mask sampler to learn.
 """
@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from mmengine.utils import track_parallel_progress, track_progress
 
-from ...utils.fileio import atomic_path
+from ...utils.fileio import AtomicLocalBackend
 from ...video.writer import encode_video
 
-#: Part of every data set's description; raise it when the pictures change.
+#: Part of every dataset's description; raise it when the pictures change.
 VERSION = 1
 #: Widths at which decord 0.6.0 fails ("The size must exactly match").
 UNREADABLE = (16, 24, 48, 72)
@@ -37,18 +37,18 @@ UNFINISHED = 'dataset.json.partial'
 
 @dataclass(frozen=True)
 class MotionSpec:
-    """Everything that decides what is in a data set.
+    """Everything that decides what is in a dataset.
 
     Args:
         num_train (int): training videos. Defaults to 1600.
-        num_val (int): held-back videos. Defaults to 200.
+        num_val (int): held-out videos. Defaults to 200.
         size (int): height and width in pixels, even. Defaults to 32.
         num_frames (int): frames of a video. Defaults to 32.
         num_classes (int): K; class k moves at the angle ``2 * pi * k / K``, clockwise
             from the right. Defaults to 8.
         object_size (tuple[int, int]): smallest and largest side of the square in
             pixels. Defaults to a quarter and three eighths of ``size``.
-        speed (tuple[float, float]): smallest and largest speed in pixels a frame.
+        speed (tuple[float, float]): smallest and largest speed in pixels per frame.
             Defaults to 1/32 and 1/16 of ``size``.
         fps (int): frame rate written into the files. Defaults to 16.
         seed (int): of everything random. Defaults to 0.
@@ -68,61 +68,41 @@ class MotionSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        size = self.size
-        good = size >= 16 and size % 2 == 0 and size not in UNREADABLE
-        expected = (
-            'an even number above 16, and not 24, 48 or 72: decord fails at these'
-        )
-        self._check('size', good, expected)
+        size, half = self.size, self.size // 2
         if not any(self.object_size):
             object.__setattr__(self, 'object_size', (size // 4, size * 3 // 8))
         if not any(self.speed):
             object.__setattr__(self, 'speed', (size / 32, size / 16))
-        for name in ('num_train', 'num_val', 'fps'):
-            self._check(name, getattr(self, name) >= 1, 'at least 1')
-        for name in ('num_frames', 'num_classes'):
-            self._check(name, getattr(self, name) >= 2, 'at least 2')
-        self._check('seed', self.seed >= 0, 'at least 0')
-        half = size // 2
-        low, high = self.object_size
-        good = 2 <= low <= high <= half
-        self._check('object_size', good, f'2 <= low <= high <= {half}')
-        # Faster, and the way round the other side would be the shorter one.
-        slow, fast = self.speed
-        self._check('speed', 0 < slow <= fast < half, f'0 < low <= high < {half}')
-
-    def _check(self, name: str, good: bool, expected: str) -> None:
-        if not good:
-            raise ValueError(f'{name}: expected {expected}, got {getattr(self, name)}')
+        (low, high), (slow, fast) = self.object_size, self.speed
+        readable = size >= 16 and size % 2 == 0 and size not in UNREADABLE
+        for name, good, expected in (
+            ('size', readable, 'even, above 16 and not 24, 48 or 72'),
+            ('num_train', self.num_train >= 1, 'at least 1'),
+            ('num_val', self.num_val >= 1, 'at least 1'),
+            ('num_frames', self.num_frames >= 2, 'at least 2'),
+            ('num_classes', self.num_classes >= 2, 'at least 2'),
+            ('fps', self.fps >= 1, 'at least 1'),
+            ('seed', self.seed >= 0, 'at least 0'),
+            ('object_size', 2 <= low <= high <= half, f'2 <= low <= high <= {half}'),
+            # Faster, and the other way round the frame would be the shorter one.
+            ('speed', 0 < slow <= fast < half, f'0 < low <= high < {half}'),
+        ):
+            if not good:
+                got = getattr(self, name)
+                raise ValueError(f'{name}: expected {expected}, got {got}')
 
     def description(self) -> dict:
-        """Give the content of ``dataset.json``.
-
-        Returns:
-            dict: version and all parameters, as JSON gives them back.
-        """
+        """Give the content of ``dataset.json``: version and all parameters."""
         return json.loads(json.dumps(dict(version=VERSION, **asdict(self))))
 
     def items(self) -> list[tuple[str, int]]:
-        """List the videos.
-
-        Returns:
-            list[tuple[str, int]]: split and number of every video.
-        """
+        """List split and number of every video."""
         counts = zip(SPLITS, (self.num_train, self.num_val), strict=True)
         return [(split, index) for split, count in counts for index in range(count)]
 
 
 def video_label(spec: MotionSpec, index: int) -> int:
-    """Give the label of a video; classes take turns, so they are balanced.
-
-    Args:
-        spec (MotionSpec): the data set.
-        index (int): number of the video in its split.
-
-    Returns:
-        int: class, in [0, K).
-    """
+    """Give the class of a video in its split; they alternate, so they are balanced."""
     return index % spec.num_classes
 
 
@@ -132,7 +112,7 @@ def render_video(
     """Draw the frames of one video.
 
     Args:
-        spec (MotionSpec): the data set.
+        spec (MotionSpec): the dataset.
         split (str): ``'train'`` or ``'val'``.
         index (int): number of the video in its split.
 
@@ -150,11 +130,11 @@ def render_video(
 
     angle = 2 * np.pi * video_label(spec, index) / spec.num_classes
     step = speed * np.array([np.sin(angle), np.cos(angle)])  # row, column
-    places = np.floor(start + np.arange(spec.num_frames)[:, None] * step).astype(int)
+    positions = np.floor(start + np.arange(spec.num_frames)[:, None] * step).astype(int)
     frames = np.repeat(background[None], spec.num_frames, axis=0)
     object_mask = np.zeros(frames.shape[:3], dtype=bool)
-    for frame, mask, place in zip(frames, object_mask, places, strict=True):
-        box = np.ix_(*((p + np.arange(side)) % spec.size for p in place))
+    for frame, mask, position in zip(frames, object_mask, positions, strict=True):
+        box = np.ix_(*((p + np.arange(side)) % spec.size for p in position))
         frame[box] = texture
         mask[box] = True
     return frames, object_mask
@@ -164,7 +144,7 @@ def _smooth_field(rng: np.random.Generator, size: int) -> np.ndarray:
     """Draw a background, uint8 (size, size, 3): waves longer than the frame.
 
     Brightness varies most, so that no channel is flat anywhere: that would leave
-    nothing but coding noise in its normalised targets.
+    nothing but coding noise in its normalized targets.
     """
     row, column = np.mgrid[:size, :size] / size
     waves = []
@@ -174,14 +154,14 @@ def _smooth_field(rng: np.random.Generator, size: int) -> np.ndarray:
         along = np.cos(angle) * column + np.sin(angle) * row
         waves.append(np.sin(frequency * along + phase))
     brightness, *others = waves
-    colour = np.stack(others, axis=-1) * 20 + rng.uniform(-20, 20, 3)
-    return np.rint(128 + 60 * brightness[..., None] + colour).astype(np.uint8)
+    color = np.stack(others, axis=-1) * 20 + rng.uniform(-20, 20, 3)
+    return np.rint(128 + 60 * brightness[..., None] + color).astype(np.uint8)
 
 
 def _texture(rng: np.random.Generator, side: int) -> np.ndarray:
     """Draw an object, uint8 (side, side, 3): dark and light cells, lightly tinted.
 
-    The contrast is in the brightness because H.264 halves the resolution of colour,
+    The contrast is in the brightness because H.264 halves the resolution of color,
     and it goes beyond the range of the background.
     """
     cells = -(-side // 2)
@@ -193,54 +173,30 @@ def _texture(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def video_path(out: Path, split: str, index: int) -> Path:
-    """Say where a video lies.
-
-    Args:
-        out (Path): folder of the data set.
-        split (str): ``'train'`` or ``'val'``.
-        index (int): number of the video in its split.
-
-    Returns:
-        Path: ``out/videos/<split>/<index>.mp4``.
-    """
+    """Give the file of a video: ``out/videos/<split>/<index>.mp4``."""
     return Path(out) / 'videos' / split / f'{index:05d}.mp4'
 
 
 def mask_path(out: Path, split: str, index: int) -> Path:
-    """Say where the object mask of a video lies; arguments as :func:`video_path`.
-
-    Returns:
-        Path: ``out/object_masks/<split>/<index>.npz``.
-    """
+    """Give the file of its object mask: ``out/object_masks/<split>/<index>.npz``."""
     return Path(out) / 'object_masks' / split / f'{index:05d}.npz'
 
 
 def write_video(item: tuple[str, int], spec: MotionSpec, out: Path) -> None:
-    """Render one video and write it and its object mask.
-
-    Args:
-        item (tuple[str, int]): split and number.
-        spec (MotionSpec): the data set.
-        out (Path): its folder.
-    """
+    """Render a video, given by split and number; write it and its object mask."""
     frames, object_mask = render_video(spec, *item)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, object_mask=object_mask)
     # The video last: where it exists, its mask does.
-    _write(mask_path(out, *item), buffer.getvalue())
-    _write(video_path(out, *item), encode_video(frames, spec.fps))
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    with atomic_path(path) as unfinished:
-        unfinished.write_bytes(data)
+    files = AtomicLocalBackend()
+    files.put(buffer.getvalue(), mask_path(out, *item))
+    files.put(encode_video(frames, spec.fps), video_path(out, *item))
 
 
 def make_dataset(
     out: str | Path, spec: MotionSpec, workers: int = 1, overwrite: bool = False
 ) -> int:
-    """Make a data set, or what an interrupted run left undone of it.
+    """Make a dataset, or what an interrupted run left undone of it.
 
     The folder then holds ``videos/{train,val}/NNNNN.mp4``; ``train.txt`` and
     ``val.txt`` for MMAction2's ``VideoDataset`` (``path label``, the path relative to
@@ -248,16 +204,16 @@ def make_dataset(
     (T, H, W)); and ``dataset.json``, the parameters, which comes last.
 
     Args:
-        out (str | Path): folder of the data set.
+        out (str | Path): folder of the dataset.
         spec (MotionSpec): what to make.
         workers (int): processes. The result does not depend on it. Defaults to 1.
-        overwrite (bool): replace a data set with other parameters. Defaults to False.
+        overwrite (bool): replace a dataset with other parameters. Defaults to False.
 
     Returns:
         int: number of videos written; 0 if all were there already.
 
     Raises:
-        FileExistsError: if the folder holds a data set with other parameters and
+        FileExistsError: if the folder holds a dataset with other parameters and
             ``overwrite`` is off, or if it holds something else altogether.
     """
     out = Path(out)
@@ -274,14 +230,14 @@ def make_dataset(
             for name, index in spec.items()
             if name == split
         ]
-        _write(out / f'{split}.txt', ''.join(lines).encode())
+        AtomicLocalBackend().put_text(''.join(lines), out / f'{split}.txt')
     if (out / UNFINISHED).exists():
         (out / UNFINISHED).replace(out / DESCRIPTION)
     return len(items)
 
 
 def _prepare_folder(out: Path, spec: MotionSpec, overwrite: bool) -> None:
-    """Make sure that the folder holds this data set, or the beginning of it."""
+    """Make sure that the folder holds this dataset, or the beginning of it."""
     wanted = spec.description()
     present = [out / n for n in (DESCRIPTION, UNFINISHED) if (out / n).exists()]
     if present:
@@ -295,7 +251,7 @@ def _prepare_folder(out: Path, spec: MotionSpec, overwrite: bool) -> None:
                 if found.get(key) != wanted.get(key)
             )
             raise FileExistsError(
-                f'{out} holds a motion data set with {differences}: choose another '
+                f'{out} holds a motion dataset with {differences}: choose another '
                 'folder, the same parameters, or --overwrite'
             )
         # The description goes last: until then, the rest is known to be ours.
@@ -305,6 +261,6 @@ def _prepare_folder(out: Path, spec: MotionSpec, overwrite: bool) -> None:
             path.unlink(missing_ok=True)
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(
-            f'{out} is not empty and holds no motion data set: choose another folder'
+            f'{out} is not empty and holds no motion dataset: choose another folder'
         )
-    _write(out / UNFINISHED, json.dumps(wanted, indent=2).encode())
+    AtomicLocalBackend().put_text(json.dumps(wanted, indent=2), out / UNFINISHED)

@@ -21,6 +21,7 @@ import av
 import av.filter
 from av.video.reformatter import ColorRange
 
+from ...utils.fileio import AtomicLocalBackend
 from ...video.folder import VIDEO_SUFFIXES, find_videos
 from .worker_pool import run_in_processes
 
@@ -38,22 +39,14 @@ else:
 
 DESCRIPTION = 'transcode.json'
 LOCK = 'transcode.lock'
-PRESETS = (
-    'ultrafast',
-    'superfast',
-    'veryfast',
-    'faster',
-    'fast',
-    'medium',
-    'slow',
-    'slower',
-    'veryslow',
-    'placebo',
-)
+PRESETS = tuple(
+    'ultrafast superfast veryfast faster fast medium slow slower veryslow placebo'
+    .split()
+)  # fmt: skip
 
 
 class TargetError(OSError):
-    """The new files cannot be written; the videos are not to blame."""
+    """The new files cannot be written; nothing is wrong with the videos."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ class TranscodeSpec:
             frame, so short is quick to read and long is small. Defaults to 30.
         crf (int): x264's quality, 0 (lossless) to 51. Defaults to 23.
         preset (str): x264's effort, 'ultrafast' to 'placebo'. Defaults to 'medium'.
-        fast_decode (bool): leave out the parts of H.264 that are slow to decode
+        fast_decode (bool): omit the parts of H.264 that are slow to decode
             (x264's ``tune=fastdecode``: no CABAC, no deblocking filter); files grow
             and look a little worse. Defaults to False.
 
@@ -93,15 +86,7 @@ class TranscodeSpec:
                 raise ValueError(f'{name}: expected {expected}, got {got}')
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Give the new size of a frame: same shape, even numbers.
-
-        Args:
-            width (int): in pixels.
-            height (int): in pixels.
-
-        Returns:
-            tuple[int, int]: new width and height.
-        """
+        """Give the new width and height of a frame: same shape, even numbers."""
         scale = min(1.0, self.short_side / min(width, height))
         new_width, new_height = (
             max(2, round(n * scale / 2) * 2) for n in (width, height)
@@ -114,7 +99,7 @@ def transcode_folder(
     target: str | Path,
     spec: TranscodeSpec,
     workers: int = 1,
-    keep_cut_off: bool = False,
+    keep_truncated: bool = False,
 ) -> tuple[int, int, dict[str, str]]:
     """Transcode every video below a folder into the same places below another.
 
@@ -126,7 +111,7 @@ def transcode_folder(
         target (str | Path): folder of the new files; names end in ``.mp4``.
         spec (TranscodeSpec): what they are like.
         workers (int): processes. Defaults to 1.
-        keep_cut_off (bool): write what is left of videos that end before the length
+        keep_truncated (bool): write what is left of videos that end before the length
             in their header. Defaults to False.
 
     Returns:
@@ -158,9 +143,9 @@ def transcode_folder(
                 f'expected one video for {target / name}, got {count} with that name '
                 f'and different endings in {source}; rename one'
             )
-    with _reserved(target, spec):
+    with _locked(target, spec):
         todo = [n for n in names if not (target / n.with_suffix('.mp4')).exists()]
-        work = partial(_try_file, source, target, spec, keep_cut_off)
+        work = partial(_try_file, source, target, spec, keep_truncated)
         errors = run_in_processes(work, todo, workers, TargetError) if todo else {}
     failed = {
         str(source / name): error
@@ -171,13 +156,13 @@ def transcode_folder(
 
 
 @contextmanager
-def _reserved(target: Path, spec: TranscodeSpec) -> Iterator[None]:
+def _locked(target: Path, spec: TranscodeSpec) -> Iterator[None]:
     """Keep other runs out of a folder that holds videos made with this spec only."""
-    with _blaming(target):
+    with _as_target_error(target):
         target.mkdir(parents=True, exist_ok=True)
         lock = open(target / LOCK, 'ab')
     with lock:
-        # Windows tells of a lock by PermissionError, the others by BlockingIOError.
+        # Windows raises PermissionError if it is locked, others BlockingIOError.
         locked = False
         try:
             _lock(lock.fileno())
@@ -188,24 +173,24 @@ def _reserved(target: Path, spec: TranscodeSpec) -> Iterator[None]:
                 'folder; wait for it, or choose another folder'
             ) from None
         except OSError:
-            pass  # some network folders know no locks; names are unique all the same
-        # Only what has a description is ours to tidy.
+            pass  # some network folders have no locks; names are unique all the same
+        # Only in a folder with a description are these files ours.
         ours = locked and (target / DESCRIPTION).exists()
         _describe(target, spec)
         if ours:
-            _sweep(target)
+            _remove_partial_files(target)
         try:
             yield
         finally:
             if locked:  # processes that were killed leave theirs
-                _sweep(target)
+                _remove_partial_files(target)
 
 
 def _describe(target: Path, spec: TranscodeSpec) -> None:
     """Write down the spec, or compare it with that of the files that are there."""
     path, wanted = target / DESCRIPTION, asdict(spec)
     found = None
-    with _blaming(path), suppress(FileNotFoundError):
+    with _as_target_error(path), suppress(FileNotFoundError):
         found = path.read_text('utf-8', errors='replace')
     with suppress(ValueError):
         found = json.loads(found or '')
@@ -213,33 +198,31 @@ def _describe(target: Path, spec: TranscodeSpec) -> None:
         return
     files = (p for p in target.rglob('*') if p.suffix.lower() in VIDEO_SUFFIXES)
     video = next(files, None)
-    if video is not None and found is None:
+    if video and found is None:
         raise FileExistsError(
             f'{target}: expected an empty folder or one with {DESCRIPTION}, found '
             f'{video}, which may be anything; choose another folder'
         )
-    if video is not None:
+    if video:
         raise FileExistsError(
             f'{path}: expected files made with {wanted}, got {found}; choose another '
             'folder, or the same options'
         )
-    with _blaming(path):
-        unfinished = path.with_name(f'{uuid.uuid4().hex}.partial')
-        unfinished.write_text(json.dumps(wanted, indent=2), 'utf-8')
-        os.replace(unfinished, path)
+    with _as_target_error(path):
+        AtomicLocalBackend().put_text(json.dumps(wanted, indent=2), path)
 
 
-def _sweep(target: Path) -> None:
+def _remove_partial_files(target: Path) -> None:
     """Remove what a killed process left, by names that nobody else gives."""
     for path in list(target.rglob('*.partial')):
-        if re.fullmatch(r'[0-9a-f]{32}|.*\.mp4', path.stem):
+        if re.fullmatch('[0-9a-f]{32}', path.stem):
             with suppress(OSError):
                 path.unlink()
 
 
 @contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Tell errors of writing from those of reading."""
+def _as_target_error(path: Path) -> Iterator[None]:
+    """Turn errors of writing into ``TargetError``, unlike those of reading."""
     try:
         yield
     except OSError as error:
@@ -250,12 +233,12 @@ def _blaming(path: Path) -> Iterator[None]:
 
 
 def _try_file(
-    source: Path, target: Path, spec: TranscodeSpec, keep_cut_off: bool, name: Path
+    source: Path, target: Path, spec: TranscodeSpec, keep_truncated: bool, name: Path
 ) -> str | TargetError | None:
     """Transcode one file; returns what is wrong with it, or with the target."""
     new = target / name.with_suffix('.mp4')
     try:
-        transcode_file(source / name, new, spec, keep_cut_off)
+        transcode_file(source / name, new, spec, keep_truncated)
     except TargetError as error:
         return error
     except OSError as error:
@@ -269,7 +252,7 @@ def transcode_file(
     source: str | Path,
     target: str | Path,
     spec: TranscodeSpec,
-    keep_cut_off: bool = False,
+    keep_truncated: bool = False,
 ) -> None:
     """Transcode one video; frames keep their times.
 
@@ -277,29 +260,29 @@ def transcode_file(
         source (str | Path): the video.
         target (str | Path): the new file; its folder is created.
         spec (TranscodeSpec): what it is like.
-        keep_cut_off (bool): write what is left of a video that ends before the length
+        keep_truncated (bool): write what is left of a video that ends before the length
             in its header. Defaults to False.
 
     Raises:
         FileExistsError: if ``target`` exists.
         TargetError: if it cannot be written.
-        OSError: if the video cannot be read to its end, or is cut off.
+        OSError: if the video cannot be read to its end, or is truncated.
         av.FFmpegError: if it cannot be read.
     """
-    source, target = Path(source), Path(target)
+    target = Path(target)
     if target.exists():
         raise FileExistsError(f'{target} exists')
     # A name of its own: no other process can truncate, replace or remove the file.
     unfinished = target.with_name(f'{uuid.uuid4().hex}.partial')
-    with _blaming(target):
+    with _as_target_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         file = _NewFile(unfinished, 'xb')
     try:
         with file:
-            _write(source, file, spec, keep_cut_off)
+            _write(source, file, spec, keep_truncated)
         if file.error is not None:
             raise file.error
-        with _blaming(target):
+        with _as_target_error(target):
             os.replace(unfinished, target)
     except BaseException:
         with suppress(OSError):
@@ -316,7 +299,10 @@ class _NewFile(io.FileIO):
 
     def write(self, data: Any) -> int:
         try:
-            with _blaming(Path(str(self.name)).parent), memoryview(data) as left:
+            with (
+                _as_target_error(Path(str(self.name)).parent),
+                memoryview(data) as left,
+            ):
                 done = 0
                 while done < len(left):
                     done += super().write(left[done:])
@@ -327,7 +313,7 @@ class _NewFile(io.FileIO):
 
 
 def _write(
-    source: Path, target: _NewFile, spec: TranscodeSpec, keep_cut_off: bool
+    source: str | Path, target: _NewFile, spec: TranscodeSpec, keep_truncated: bool
 ) -> None:
     # Old files have titles in any encoding; nobody needs them here.
     with av.open(f'file:{source}', metadata_errors='replace') as reading:
@@ -335,11 +321,11 @@ def _write(
             raise OSError('no video stream')
         stream: Any = reading.streams.video[0]
         stream.thread_type = 'NONE'
-        frames = _frames(reading, stream, keep_cut_off)
+        frames = _frames(reading, stream, keep_truncated)
         with av.open(target, 'w', format='mp4') as writing:
             encoder: Any = None
             last: int | None = None
-            for frame in _upright(frames, stream):
+            for frame in _autorotate(frames, stream):
                 if encoder is None:
                     encoder = _add_stream(writing, stream, frame, spec)
                 small = frame.reformat(
@@ -349,7 +335,7 @@ def _write(
                     dst_color_range=ColorRange.MPEG,
                     interpolation='BICUBIC',
                 )
-                # AVI stores no times of showing; frames come in their order.
+                # AVI stores no presentation times; frames come in their order.
                 if last is None:
                     last = frame.pts or 0
                 elif frame.pts is None or frame.pts <= last:
@@ -364,13 +350,13 @@ def _write(
             writing.mux(encoder.encode(None))
 
 
-def _frames(reading: Any, stream: Any, keep_cut_off: bool) -> Iterator[av.VideoFrame]:
+def _frames(reading: Any, stream: Any, keep_truncated: bool) -> Iterator[av.VideoFrame]:
     """Decode a video; raises OSError if it ends before the length in its header."""
     # What is read counts, not what is decoded: a still at the end may be no frame.
     matroska = 'matroska' in reading.format.name
     start = end = longest = 0.0
     previous: float | None = None
-    torn: av.FFmpegError | None = None
+    damage: av.FFmpegError | None = None
     for packet in reading.demux(list(reading.streams) if matroska else stream):
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None:
@@ -383,54 +369,58 @@ def _frames(reading: Any, stream: Any, keep_cut_off: bool) -> Iterator[av.VideoF
             now = float(packet.dts * packet.time_base)
             longest = max(longest, now - (now if previous is None else previous))
             previous = now
-        if torn is not None and packet.size:
-            raise torn  # and more follows: not cut off, but damaged
+        if damage is not None and packet.size:
+            raise damage  # and more follows: the file is not just truncated
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
-            torn = error
+            damage = error
             continue
         yield from frames
-    if torn is not None and not keep_cut_off:
+    if keep_truncated:
+        return
+    if damage is not None:
         raise OSError(
-            f'cut off in its last frame ({torn.strerror}); get it anew, or keep what '
-            'is left (--keep-cut-off)'
+            f'truncated in its last frame ({damage.strerror}); get it anew, or keep '
+            'what is left (--keep-truncated)'
         )
     length = _length(reading, stream)
     # Few files say how long the last frame is shown, and their clocks may be coarse.
-    if not keep_cut_off and end - start < length - max(0.1, 2 * longest):
+    if end - start < length - max(0.1, 2 * longest):
         raise OSError(
-            f'cut off: expected {length:.2f} s, as its header says, found '
-            f'{end - start:.2f} s; get it anew, or keep what is left (--keep-cut-off)'
+            f'truncated: expected {length:.2f} s, as its header says, found '
+            f'{end - start:.2f} s; get it anew, or keep what is left (--keep-truncated)'
         )
 
 
 def _length(reading: Any, stream: Any) -> float:
-    """Give the length in seconds that a file's header tells of; 0 if it does not."""
+    """Give the length in seconds that a file's header states; 0 if it does not."""
     name = reading.format.name
     if name == 'avi':  # its duration is FFmpeg's guess from the size of the file
         return float(stream.frames * stream.time_base)
     if 'mp4' in name:
         return float((stream.duration or 0) * stream.time_base)
-    # FFmpeg guesses where there is none, if it knows a stream's bits a second.
-    told = any(key.startswith('DURATION') for key in stream.metadata)
+    # FFmpeg guesses where there is none, if it knows a stream's bit rate.
+    stated = any(key.startswith('DURATION') for key in stream.metadata)
     contexts = [s.codec_context for s in reading.streams]
-    if 'matroska' in name and (told or not any(c and c.bit_rate for c in contexts)):
+    if 'matroska' in name and (stated or not any(c and c.bit_rate for c in contexts)):
         return (reading.duration or 0) / av.time_base  # of the longest, be it sound
     return 0.0  # such as MPEG streams
 
 
-def _upright(frames: Iterator[av.VideoFrame], stream: Any) -> Iterator[av.VideoFrame]:
-    """Turn pictures that the file says lie on their side; the new one says nothing."""
+def _autorotate(
+    frames: Iterator[av.VideoFrame], stream: Any
+) -> Iterator[av.VideoFrame]:
+    """Rotate frames as the file's display matrix says; the new file has none."""
     graph: Any = None
     for frame in frames:
-        turns = round(frame.rotation / 90) % 4  # against the clock
-        if turns:
+        quarters = round(frame.rotation / 90) % 4  # counterclockwise
+        if quarters:
             if graph is None:
                 graph = av.filter.Graph()
                 graph.link_nodes(
                     graph.add_buffer(template=stream),
-                    *(graph.add(*turn) for turn in _TURNS[turns]),
+                    *(graph.add(*args) for args in _ROTATIONS[quarters]),
                     graph.add('buffersink'),
                 ).configure()
             graph.vpush(frame)
@@ -438,8 +428,8 @@ def _upright(frames: Iterator[av.VideoFrame], stream: Any) -> Iterator[av.VideoF
         yield frame
 
 
-# FFmpeg's filters for that many quarter turns against the clock.
-_TURNS: dict[int, list[tuple[str, ...]]] = {
+# FFmpeg's filters for that many quarter turns counterclockwise.
+_ROTATIONS: dict[int, list[tuple[str, ...]]] = {
     1: [('transpose', 'cclock')],
     2: [('hflip',), ('vflip',)],
     3: [('transpose', 'clock')],
@@ -447,7 +437,7 @@ _TURNS: dict[int, list[tuple[str, ...]]] = {
 
 
 def _rate(stream: Any) -> Fraction:
-    """Frames a second."""
+    """Frames per second."""
     return stream.average_rate or stream.guessed_rate or Fraction(25)
 
 
