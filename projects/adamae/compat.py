@@ -235,9 +235,9 @@ def keep_inherited_decoders() -> None:
     """Keep a forked process from destroying the video decoders of its parent.
 
     The destructors of decord's reader and of FFmpeg's scaler join their threads, which
-    a forked process does not have: it hangs. That happens to a loader worker whose
-    garbage collector finds such an object, for instance in the traceback of an error
-    that its parent has handled. Frozen objects are never collected.
+    a forked process does not have: it hangs or crashes. That happens to a loader worker
+    whose garbage collector finds such an object, for instance in the traceback of an
+    error that its parent has handled. Frozen objects are never collected.
 
     Applies: always, in forked processes only.
 
