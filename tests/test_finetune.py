@@ -149,7 +149,7 @@ def test_erasing_takes_the_same_box_from_every_frame():
         area = (box[1] - box[0]) * (box[3] - box[2]) / 64**2
         assert 0.015 < area < 0.35
         corners.add(box)
-        # Standard normal after normalisation, clipped where pixels end.
+        # Standard normal after normalization, clipped where pixels end.
         noise = clip[:, box[0] : box[1], box[2] : box[3]]
         assert not (noise[0] == noise[1]).all()
         np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""Classify videos by the nearest neighbours of their features, nothing trained."""
+"""Classify videos by the nearest neighbors of their features, nothing trained."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         help='videos to classify (default: val, or test where there is no val)',
     )
     parser.add_argument(
-        '--k', type=int, nargs='+', default=[20], help='neighbours (default: 20)'
+        '--k', type=int, nargs='+', default=[20], help='neighbors (default: 20)'
     )
     parser.add_argument(
         '--temperature', type=float, default=0.07, help='of votes (default: 0.07)'

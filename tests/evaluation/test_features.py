@@ -268,7 +268,7 @@ def test_several_labels_or_none(cfg, root, tmp_path):
 
 
 def test_knn_tool(cfg, tmp_path, monkeypatch, capsys):
-    """Each validation video is a training video: its nearest neighbour is itself."""
+    """Each validation video is a training video: its nearest neighbor is itself."""
     Config(dict(model=cfg.model)).dump(tmp_path / 'model.py')
     cfg.dump(tmp_path / 'data.py')
     checkpoint = save(cfg, tmp_path / 'a.pth')

@@ -1,4 +1,4 @@
-"""Nearest neighbours against a loop."""
+"""Nearest neighbors against a loop."""
 
 import math
 from collections import Counter
@@ -14,13 +14,13 @@ def by_hand(bank, bank_labels, queries, labels, k, temperature):
     top1 = top5 = 0
     for x, label in zip(queries.tolist(), labels.tolist(), strict=True):
         similar = []
-        for y, neighbour in zip(bank.tolist(), bank_labels.tolist(), strict=True):
+        for y, neighbor in zip(bank.tolist(), bank_labels.tolist(), strict=True):
             dot = sum(a * b for a, b in zip(x, y, strict=True))
-            similar.append((dot / math.hypot(*x) / math.hypot(*y), neighbour))
+            similar.append((dot / math.hypot(*x) / math.hypot(*y), neighbor))
         votes = Counter()
-        for cosine, neighbour in sorted(similar, reverse=True)[:k]:
-            votes[neighbour] += math.exp(cosine / temperature)
-        ranking = [neighbour for neighbour, _ in votes.most_common(5)]
+        for cosine, neighbor in sorted(similar, reverse=True)[:k]:
+            votes[neighbor] += math.exp(cosine / temperature)
+        ranking = [neighbor for neighbor, _ in votes.most_common(5)]
         top1 += ranking[0] == label
         top5 += label in ranking
     return top1 / len(queries), top5 / len(queries)
@@ -29,11 +29,11 @@ def by_hand(bank, bank_labels, queries, labels, k, temperature):
 @pytest.mark.parametrize('temperature', [0.07, 1.0])
 @pytest.mark.parametrize('chunk', [1, 7, 256])
 def test_equals_a_loop(temperature, chunk):
-    centres = torch.randn(9, 6)
+    centers = torch.randn(9, 6)
     bank_labels, labels = torch.arange(60) % 9, torch.arange(40) % 9
     # Lengths differ: they must not matter.
-    bank = (centres[bank_labels] + torch.randn(60, 6)) * torch.rand(60, 1)
-    queries = (centres[labels] + torch.randn(40, 6)) * 100
+    bank = (centers[bank_labels] + torch.randn(60, 6)) * torch.rand(60, 1)
+    queries = (centers[labels] + torch.randn(40, 6)) * 100
     ks = [1, 3, 20, 60]
     got = knn_accuracy(bank, bank_labels, queries, labels, ks, temperature, chunk)
     assert list(got) == ks
@@ -42,7 +42,7 @@ def test_equals_a_loop(temperature, chunk):
     assert len(set(got.values())) > 2 and 0.3 < got[3][0] < 1
 
 
-def test_closer_neighbours_outvote_more_distant_ones():
+def test_closer_neighbors_outvote_more_distant_ones():
     angles = torch.tensor([0.1, 1.0, 1.0])
     bank = torch.stack([angles.cos(), angles.sin()], dim=1)
     args = (bank, torch.tensor([0, 1, 1]), torch.tensor([[1.0, 0]]), torch.tensor([0]))

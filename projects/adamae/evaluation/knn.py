@@ -1,4 +1,4 @@
-"""k-nearest-neighbour classification: what a representation knows untrained."""
+"""k-nearest-neighbor classification: what a representation knows untrained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def knn_accuracy(
     temperature: float = 0.07,
     chunk: int = 256,
 ) -> dict[int, tuple[float, float]]:
-    """Classify vectors by their nearest neighbours in a bank.
+    """Classify vectors by their nearest neighbors in a bank.
 
     The k vectors of the bank with the largest cosine similarity s vote for their
     classes with weight exp(s / temperature) (arXiv:1805.01978, sec. 3.4; also the
@@ -30,7 +30,7 @@ def knn_accuracy(
         bank_labels (Tensor): int64, shape (V,), values from 0.
         queries (Tensor): vectors to classify, shape (Q, D), float.
         query_labels (Tensor): int64, shape (Q,), values from 0.
-        ks (Sequence[int]): numbers of neighbours to try. Defaults to (20,).
+        ks (Sequence[int]): numbers of neighbors to try. Defaults to (20,).
         temperature (float): of the votes. Defaults to 0.07.
         chunk (int): queries compared at a time; bounds memory. Defaults to 256.
 
@@ -72,7 +72,7 @@ def check_settings(ks: Sequence[int], temperature: float, size: int) -> None:
     """Check what can be known before anything is encoded.
 
     Args:
-        ks (Sequence[int]): numbers of neighbours.
+        ks (Sequence[int]): numbers of neighbors.
         temperature (float): of the votes.
         size (int): vectors in the bank.
 
@@ -83,7 +83,7 @@ def check_settings(ks: Sequence[int], temperature: float, size: int) -> None:
     for k in ks:
         if not 1 <= k <= size:
             raise ValueError(
-                f'k: expected a number of neighbours from 1 to {size}, the number of '
+                f'k: expected a number of neighbors from 1 to {size}, the number of '
                 f'training videos, got {k}'
             )
     if not temperature > 0:

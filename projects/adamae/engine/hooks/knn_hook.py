@@ -16,7 +16,7 @@ from .training_state import preserve_training_state
 
 @HOOKS.register_module()
 class KnnHook(Hook):
-    """Classify videos by their nearest neighbours before training and every few epochs.
+    """Classify videos by their nearest neighbors before training and every few epochs.
 
     Before, because that reads every video once: what cannot be read is found then, and
     the encoder one starts with is what to compare with. Logs ``knn/top1`` and
@@ -25,12 +25,12 @@ class KnnHook(Hook):
     happened: modes, random numbers and loaders stay as they are.
 
     Args:
-        train_dataset (dict): labeled dataset to find the neighbours in, with a
+        train_dataset (dict): labeled dataset to find the neighbors in, with a
             pipeline that draws nothing at random.
         val_dataset (dict): dataset to classify, with the same pipeline.
         interval (int): epochs from one evaluation to the next; the last epoch is
             always followed by one. Defaults to 10.
-        k (int): number of neighbours. Defaults to 20.
+        k (int): number of neighbors. Defaults to 20.
         temperature (float): of their votes. Defaults to 0.07.
         batch_size (int): videos per batch. Defaults to 32.
         num_workers (int): processes that read videos. Defaults to 2.
