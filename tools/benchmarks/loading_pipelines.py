@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from mmaction.registry import DATASETS, TRANSFORMS
 from mmengine.config import Config
 
+from projects.adamae.utils.fileio import atomic_path
 from projects.adamae.video.reader import VideoReader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,8 +64,10 @@ def write_videos(folder: Path, kind: VideoKind, count: int) -> list[str]:
     for seed, path in enumerate(paths):
         if path.exists():
             continue
-        unfinished = path.with_suffix('.partial')
-        with av.open(str(unfinished), 'w', format='mp4') as container:
+        with (
+            atomic_path(path) as partial,
+            av.open(str(partial), 'w', format='mp4') as container,
+        ):
             stream = container.add_stream('libx264', rate=kind.fps)
             stream.width, stream.height = kind.width, kind.height
             stream.pix_fmt = 'yuv420p'
@@ -74,7 +76,6 @@ def write_videos(folder: Path, kind: VideoKind, count: int) -> list[str]:
                 frame = av.VideoFrame.from_ndarray(image, format='rgb24')
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-        os.replace(unfinished, path)
     return [str(path) for path in paths]
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import sys
-import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -21,7 +19,7 @@ import av
 import av.filter
 from av.video.reformatter import ColorRange
 
-from ...utils.fileio import AtomicLocalBackend
+from ...utils.fileio import AtomicLocalBackend, atomic_path
 from ...video.folder import VIDEO_SUFFIXES, find_videos
 from .worker_pool import run_in_processes
 
@@ -272,24 +270,18 @@ def transcode_file(
     target = Path(target)
     if target.exists():
         raise FileExistsError(f'{target} exists')
-    # A name of its own: no other process can truncate, replace or remove the file.
-    unfinished = target.with_name(f'{uuid.uuid4().hex}.partial')
-    with _as_target_error(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file = _NewFile(unfinished, 'xb')
-    try:
-        with file:
-            _write(source, file, spec, keep_truncated)
-        if file.error is not None:
-            raise file.error
+    # Errors of reading stay what they are, unlike those of writing.
+    with ExitStack() as stack:
         with _as_target_error(target):
-            os.replace(unfinished, target)
-    except BaseException:
-        with suppress(OSError):
-            unfinished.unlink()
-        if file.error is not None:
-            raise file.error from None
-        raise
+            partial = stack.enter_context(atomic_path(target))
+            file = stack.enter_context(_NewFile(partial, 'xb'))
+        try:
+            _write(source, file, spec, keep_truncated)
+        finally:
+            if file.error is not None:
+                raise file.error from None
+        with _as_target_error(target):
+            stack.close()  # fsync and rename
 
 
 class _NewFile(io.FileIO):
