@@ -14,16 +14,15 @@ from torch.testing import assert_close
 from projects.adamae.checkpoints import CheckpointMismatch, adapt_checkpoint, loading
 from projects.adamae.checkpoints.convert import convert
 from tests.checkpoints.samples import (
-    HEADS,
     autoencoder,
     classifier,
+    converted,
     encoder,
     golden,
     released,
     save,
     separable_autoencoder,
     separable_encoder,
-    spatiotemporal,
 )
 
 
@@ -78,7 +77,7 @@ def test_encoder_in_the_stock_model_and_in_ours(pretrained):
 def test_pretrained_encoder(pretrained, messages, tmp_path, kind):
     cfg = encoder() | dict(type=kind)
     if kind == 'separable':
-        cfg, pretrained = separable_encoder(), converted(tmp_path, 'pre-training')
+        cfg, pretrained = separable_encoder(), converted(tmp_path, 'pre-training')[0]
     cfg['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained, prefix='backbone.')
     model = MODELS.build(cfg)
     model.init_weights()
@@ -276,15 +275,9 @@ def test_resume_test_and_convert_what_was_trained(tmp_path, finetuned, hooks):
 # --- SpatiotemporalMAE ---
 
 
-def converted(folder, kind):
-    path = save(folder / 'a.pth', spatiotemporal(kind))
-    convert(path, folder / 'b.pth', overrides=HEADS)
-    return str(folder / 'b.pth')
-
-
 @pytest.mark.parametrize('kind', ['pre-training', 'encoder'])
 def test_fine_tuning_goes_on_from_the_final_norm(tmp_path, messages, kind):
-    checkpoint = torch.load(converted(tmp_path, kind))
+    checkpoint = torch.load(converted(tmp_path, kind)[0])
     before = dict(checkpoint['state_dict'])
     model = MODELS.build(classifier(backbone=separable_encoder()))
     weights = adapt_checkpoint(checkpoint, model, 'train')
@@ -299,7 +292,7 @@ def test_fine_tuning_goes_on_from_the_final_norm(tmp_path, messages, kind):
 
 
 def test_separable_positions_of_another_grid_are_interpolated(tmp_path, messages):
-    checkpoint = torch.load(converted(tmp_path, 'pre-training'))
+    checkpoint = torch.load(converted(tmp_path, 'pre-training')[0])
     before = dict(checkpoint['state_dict'])
     model = MODELS.build(separable_autoencoder(frames=16, size=32))
     model.load_state_dict(adapt_checkpoint(checkpoint, model, 'test'), strict=True)
