@@ -48,7 +48,8 @@ def test_logits_of_the_released_fine_tuned_model(finetuned):
     with torch.no_grad():
         feats, _ = model.extract_feat(data['inputs'])
         logits = model.cls_head(feats)
-    assert_close(logits, reference['logits'], rtol=1e-5, atol=1e-5)
+    close = dict(rtol=1e-4, atol=1e-4 * reference['logits'].abs().max().item())
+    assert_close(logits, reference['logits'], **close)
 
 
 def test_encoder_in_the_stock_model_and_in_ours(pretrained):
@@ -57,7 +58,7 @@ def test_encoder_in_the_stock_model_and_in_ours(pretrained):
         for name, tensor in torch.load(pretrained)['state_dict'].items()
         if name.startswith('backbone.')
     }
-    clips = torch.randn(2, 3, 16, 32, 32)
+    clips = torch.randn(2, 3, 16, 32, 32).double()
     features = []
     for kind in ('VisionTransformer', 'MaskedVisionTransformer'):
         strict = MODELS.build(encoder(use_mean_pooling=False) | dict(type=kind))
@@ -67,8 +68,8 @@ def test_encoder_in_the_stock_model_and_in_ours(pretrained):
         assert keys.missing_keys == ['fc_norm.weight', 'fc_norm.bias']
         assert keys.unexpected_keys == ['norm.weight', 'norm.bias']
         with torch.no_grad():
-            features.append(model(clips))
-    assert_close(*features, rtol=1e-5, atol=1e-5)
+            features.append(model.double()(clips))
+    assert_close(*features)
 
 
 @pytest.mark.parametrize(
