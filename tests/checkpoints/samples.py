@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from projects.adamae.checkpoints.convert import convert
 from projects.adamae.checkpoints.io import read_file, weights_in
 from tests.helpers import DATA
 
@@ -115,6 +116,13 @@ def separable_autoencoder(**kwargs):
 def save(path, weights, key='model', **content):
     torch.save({key: weights, **content}, path)
     return str(path)
+
+
+def converted(folder, kind):
+    """Convert weights of SpatiotemporalMAE; returns the path and the report."""
+    path = save(folder / 'a.pth', spatiotemporal(kind))
+    report = convert(path, folder / 'b.pth', overrides=HEADS)
+    return str(folder / 'b.pth'), report
 
 
 def stored(path):

@@ -1,5 +1,7 @@
 """The block against MMAction2's, its attention kernels, and the fused head."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,7 @@ from projects.adamae.models.transformer import FusedAttention, TransformerBlock
     'tokens, onednn, fused',
     [(256, True, False), (257, True, True), (5, False, True), (257, False, True)],
 )
-def test_kernel_is_chosen_once(monkeypatch, tokens, onednn, fused):
+def test_kernel_is_chosen_once(tokens, onednn, fused):
     """Short sequences are plain where oneDNN multiplies; the result is the same."""
     model = nn.Sequential(FusedAttention(16, 2, qkv_bias=True)).double()
     stock = Attention(16, 2).double()
@@ -24,17 +26,11 @@ def test_kernel_is_chosen_once(monkeypatch, tokens, onednn, fused):
         nn.init.normal_(param)
     stock.load_state_dict(model[0].state_dict())
     transformer.set_attention_kernel(model, onednn=onednn)
-    calls = []
-    kernel = F.scaled_dot_product_attention
-
-    def counted(*args, **kwargs):
-        calls.append(args)
-        return kernel(*args, **kwargs)
-
-    monkeypatch.setattr(F, 'scaled_dot_product_attention', counted)
     x = torch.randn(1, tokens, 16).double()
-    assert_close(model(x), stock(x))
-    assert len(calls) == fused
+    kernel = F.scaled_dot_product_attention
+    with patch.object(F, 'scaled_dot_product_attention', wraps=kernel) as calls:
+        assert_close(model(x), stock(x))
+    assert calls.call_count == fused
 
 
 @pytest.mark.parametrize('in_use', [True, False])
@@ -54,7 +50,7 @@ def test_kernel_of_a_new_model_is_that_of_the_process(monkeypatch, in_use):
     ],
     ids=str,
 )
-def test_what_stands_between_block_and_head_is_not_left_out(change):
+def test_what_stands_between_block_and_head_is_not_skipped(change):
     options = change if isinstance(change, dict) else {}
     block, head = TransformerBlock(16, 2, **options), nn.Linear(16, 1)
     if not options:

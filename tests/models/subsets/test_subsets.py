@@ -4,14 +4,13 @@ The randomness of a choice is enumerated: every order of the noise, every offset
 every interval of the one number that a systematic draw needs.
 """
 
-from itertools import permutations
+from itertools import permutations, product
 from unittest.mock import patch
 
 import pytest
 import torch
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
-from torch import nn
 from torch.testing import assert_close
 
 from projects.adamae import AdaMAELoss
@@ -102,7 +101,7 @@ def test_expected_losses_and_gradients_are_the_full_ones(cfg, policy, baseline):
     assert ids.shape[1] == 2
     # The loss is a mean over rows: scaled, it becomes the expectation.
     expectation = step(ids, weights * probs[:, None] * len(ids))
-    assert_close(expectation, full, rtol=1e-5, atol=1e-6)  # weights are float32
+    assert_close(expectation, full, rtol=1e-4, atol=1e-5)  # weights are float32
     # One choice alone is another matter.
     assert (step(ids[:1], weights[:1])[0] - full[0]).abs() > 1e-3
 
@@ -112,7 +111,8 @@ def test_expectation_with_a_baseline_over_the_batch():
     loss = AdaMAELoss(sampling_weight=1.0, policy='plackett_luce', baseline='batch')
     perturbed, patches = torch.randn(2, 6), torch.rand(2, 6, 8, 3).double()
     masked_ids = perturbed.topk(4, dim=1, largest=False).indices.sort(1).values
-    pred, logits = torch.randn(2, 6, 24), torch.randn(2, 6).double().requires_grad_()
+    pred = torch.randn(2, 6, 24).double()
+    logits = torch.randn(2, 6).double().requires_grad_()
     rows = torch.arange(2)[:, None]
 
     def step(ids, weights=None):
@@ -122,63 +122,38 @@ def test_expectation_with_a_baseline_over_the_batch():
 
     choices = list(permutations(range(4), 2))
     gradients = [
-        step(masked_ids.gather(1, torch.tensor([a, b])), torch.full((2, 2), 0.5))
-        for a in choices
-        for b in choices
+        step(masked_ids.gather(1, torch.tensor(pair)), torch.full((2, 2), 0.5))
+        for pair in product(choices, repeat=2)
     ]
-    assert_close(torch.stack(gradients).mean(0), step(masked_ids))
+    assert_close(torch.stack(gradients).mean(0), step(masked_ids), rtol=1e-5, atol=1e-6)
 
 
-class PointwiseDecoder(nn.Module):
-    """Predict each token from the latents and its position, whatever else is asked."""
-
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Linear(16, 8)
-        self.pos_embed = nn.Parameter(torch.randn(16, 8))
-        self.head = nn.Linear(8, 384)
-
-    def forward(self, latents, visible_ids, masked_ids):
-        context = self.embed(latents).mean(1, keepdim=True)
-        return self.head((context + self.pos_embed[masked_ids]).tanh())
-
-
-def test_expected_gradient_of_every_weight_of_a_model(cfg):
-    model_cfg = tiny_model_cfg(loss=dict(type='AdaMAELoss', sampling_weight=1.0))
+def test_expected_gradients_of_a_model(cfg):
+    """Mask tokens of a decoder without blocks know nothing of each other."""
+    loss = dict(type='AdaMAELoss', sampling_weight=1.0)
+    model_cfg = tiny_model_cfg(loss=loss, decoder=dict(depth=0))
     model_cfg['sampler']['drop_rate'] = 0.0
-    model = MODELS.build(model_cfg).train()
-    model.init_weights()
-    model.decoder = PointwiseDecoder()
-    clip = torch.randn(1, 3, 8, 16, 16)
-    mask = torch.zeros(1, 16, dtype=torch.bool)
-    mask[0, [0, 3, 5, 10, 13]] = True
+    model = MODELS.build(model_cfg).double()
+    torch.nn.init.normal_(model.decoder.mask_token)
+    clip = torch.randn(1, 3, 8, 16, 16).double()
+    masked_ids = torch.tensor([[0, 3, 5, 10, 13]])
+    mask = torch.zeros(1, 16).scatter(1, masked_ids, 1).bool()
 
     def step(rows):
         model.zero_grad()
-        losses = model(
-            clip.expand(rows, -1, -1, -1, -1), None, 'loss', mask=mask.expand(rows, -1)
-        )
+        clips, masks = clip.expand(rows, -1, -1, -1, -1), mask.expand(rows, -1)
+        losses = model(clips, None, 'loss', mask=masks)
         (losses['loss_reconstruction'] + losses['loss_sampling']).backward()
-        return {name: p.grad for name, p in model.named_parameters()}
+        return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
     full = step(1)
-    with torch.no_grad():
-        log_probs = model.sampler(model.backbone.embed(clip), mask).log_probs
+    log_probs = model.sampler(model.backbone.embed(clip), mask).log_probs.detach()
     subset = MODELS.build(dict(grid_size=(4, 2, 2), **cfg))
-    ids, weights, probs = outcomes(subset, mask.nonzero()[:, 1][None], log_probs)
-    scaled = (weights * probs[:, None] * len(ids)).float()
+    ids, weights, probs = outcomes(subset, masked_ids, log_probs)
+    scaled = weights * probs[:, None] * len(ids)
     model.subset = lambda masked_ids, log_probs: (ids, scaled)
-    expectation = step(len(ids))
-    for name, gradient in full.items():
-        if name in ('sampler.head.bias', 'sampler.blocks.0.mlp.layers.1.bias'):
-            # softmax does not notice them: 0, up to rounding.
-            assert max(expectation[name].abs().max(), gradient.abs().max()) < 1e-5
-            continue
-        scale = gradient.abs().max().item()
-        assert scale > 1e-8, name
-        assert_close(
-            expectation[name], gradient, rtol=1e-4, atol=1e-4 * scale, msg=name
-        )
+    assert {name.split('.')[0] for name in full} == {'backbone', 'sampler', 'decoder'}
+    assert_close(step(len(ids)), full, rtol=1e-4, atol=1e-5)
 
 
 def test_a_choice_is_of_masked_tokens(cfg):
@@ -188,9 +163,9 @@ def test_a_choice_is_of_masked_tokens(cfg):
     ids, weights = subset(masked_ids, log_probs)
     assert ids.shape == weights.shape == (50, 30) and weights.dtype == torch.float32
     assert not weights.requires_grad and weights.min() > 0
-    for row, masked in zip(ids.tolist(), masked_ids.tolist(), strict=True):
-        assert set(row) <= set(masked)
-        assert len(set(row)) == 30 or isinstance(subset, SamplerSubset)
+    assert (ids[:, :, None] == masked_ids[:, None]).any(2).all()
+    if not isinstance(subset, SamplerSubset):
+        assert (ids.sort(1).values.diff() > 0).all()
     again, _ = subset(masked_ids, log_probs)
     assert not torch.equal(again, ids)
 
@@ -231,7 +206,7 @@ def test_systematic_draw_counts(count):
     probs = torch.cat([torch.tensor([0.7, 0.0]), torch.full((14,), 0.3 / 14)])
     starts = (torch.arange(10_000)[:, None] + 0.5) / 10_000
     drawn = systematic_draw(probs.expand(len(starts), -1), starts, count)
-    times = nn.functional.one_hot(drawn, 16).sum(1).double()
+    times = torch.nn.functional.one_hot(drawn, 16).sum(1).double()
     expected = count * probs.double()
     assert_close(times.mean(0), expected, rtol=0, atol=2e-4)
     assert ((times - expected).abs() < 1).all()
