@@ -38,6 +38,7 @@ EXPECTED = r"ann_file: line {} of \S+: expected 'VIDEO LABEL', got '{}'; fix it"
         ('0.mp4 0', dict(ann_file='https://host/list.txt'), None),
         ('0.mp4 0', dict(data_prefix=dict(video='s3://bucket/videos')), None),
         ('videos/0.mp4 0', dict(data_prefix=dict(video='')), None),
+        ('videos/0.mp4 0', dict(data_prefix=dict(video=''), data_root=''), None),
         (
             '0.mp4 0',
             dict(ann_file='nowhere.txt'),
@@ -67,7 +68,8 @@ EXPECTED = r"ann_file: line {} of \S+: expected 'VIDEO LABEL', got '{}'; fix it"
         ('', POSES, 'a.txt is empty'),
     ],
 )
-def test_files_and_lines(toy, text, changes, message):
+def test_files_and_lines(toy, monkeypatch, text, changes, message):
+    monkeypatch.chdir(toy.parent)
     (toy.parent / 'a.txt').write_text(text, encoding='latin-1')
     cfg = data_config(toy.parent, **dict(ann_file='a.txt') | changes)
     if message is None:
