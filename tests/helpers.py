@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.logging import MessageHub
 
 from projects.adamae.models.tokens import TokenSample, split_ids
 from projects.adamae.video.writer import encode_video
@@ -17,6 +18,7 @@ from projects.adamae.video.writer import encode_video
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
 DATA = ROOT / 'tests/data'
+TINY = dict(embed_dims=16, num_heads=2)
 
 
 @cache
@@ -35,6 +37,8 @@ def run_tool(name, *arguments, **cfg_options):
     options = [f'{key}={value}' for key, value in cfg_options.items()]
     if options:
         options.insert(0, '--cfg-options')
+    # MMEngine names a run by the second; two of one second would share their state.
+    MessageHub._instance_dict.clear()
     load_tool(name).main([*map(str, arguments), *options])
 
 
@@ -108,6 +112,37 @@ def token_sample(masked_ids, num_tokens, log_probs=None, perturbed=None):
     mask = torch.zeros(shape, dtype=torch.bool).scatter(1, masked_ids, True)
     visible_ids, _ = split_ids(mask, num_tokens - masked_ids.shape[1])
     return TokenSample(mask, visible_ids, masked_ids, log_probs, perturbed)
+
+
+def toy_options(cfg, data):
+    """Narrow the model, one encoder block, toy data; nothing else is changed."""
+    options = {f'model.backbone.{k}': v for k, v in TINY.items()}
+    options['model.backbone.depth'] = 1
+    if 'decoder' in cfg.model:
+        options |= {f'model.decoder.{k}': v for k, v in TINY.items()}
+        if cfg.model.sampler.get('embed_dims'):
+            options['model.sampler.embed_dims'] = 8
+    else:
+        options['model.cls_head.in_channels'] = 16
+    if 'num_layers' in cfg.optim_wrapper.get('paramwise_cfg', {}):
+        options['optim_wrapper.paramwise_cfg.num_layers'] = 1
+    toy_data = 'motion' in str(cfg.train_dataloader.dataset.data_prefix.video)
+    for split in ('train', 'val', 'test'):
+        key = f'{split}_dataloader'
+        if cfg.get(key):
+            options[f'{key}.num_workers'] = 0
+            options[f'{key}.persistent_workers'] = False
+            # It would collect garbage after making one string of the list.
+            options[f'{key}.dataset.serialize_data'] = False
+            if not toy_data:
+                options[f'{key}.dataset.data_prefix.video'] = data / 'videos'
+                if 'ann_file' in cfg[key].dataset:
+                    options[f'{key}.dataset.ann_file'] = data / 'list.txt'
+    if not toy_data:
+        options['model.backbone.img_size'] = 64
+    # Two videos: two epochs of one iteration, the first of them warm-up.
+    options |= {'train_dataloader.batch_size': 2, 'train_cfg.max_epochs': 2}
+    return options | {'param_scheduler.0.end': 1, 'param_scheduler.1.begin': 1}
 
 
 def write_videos(folder, count=4, frames=40, size=(48, 64)):

@@ -1,6 +1,8 @@
 """Files in many formats whose frames carry their number in their pixels."""
 
+import struct
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -58,15 +60,7 @@ def number_of(image):
 
 
 def write(
-    path,
-    encoder,
-    options={},
-    muxer={},
-    frames=60,
-    rate=25,
-    times=None,
-    shift=0,
-    types='',
+    path, encoder, options={}, muxer={}, frames=60, times=None, shift=0, types=''
 ):
     """Write a video; returns its path.
 
@@ -74,7 +68,7 @@ def write(
     the first pictures (I, P or B).
     """
     with av.open(str(path), 'w', options=muxer) as container:
-        stream = container.add_stream(encoder, rate=rate, options=options)
+        stream = container.add_stream(encoder, rate=25, options=options)
         stream.height, stream.width = SIZE
         stream.pix_fmt = 'yuv420p'
         context = stream.codec_context
@@ -84,7 +78,7 @@ def write(
 
         def mux(packets):
             for packet in packets:
-                step = int(1 / (rate * packet.time_base))
+                step = int(1 / (25 * packet.time_base))
                 packet.pts -= shift * step
                 packet.dts -= shift * step
                 container.mux(packet)
@@ -119,20 +113,12 @@ def remux(source, target, change=None, title=None, extradata=None):
 
 def turn(path, quarters):
     """Have an MP4 file state a rotation, in quarter turns, clockwise."""
-    one, minus, scale = (n.to_bytes(4, 'big') for n in (1 << 16, 0xFFFF0000, 1 << 30))
-    zero = bytes(4)
-    upright = one, zero, zero, one
-    turned = (
-        upright,
-        (zero, one, minus, zero),
-        (minus, zero, zero, minus),
-        (zero, minus, one, zero),
-    )[quarters]
 
-    def matrix(a, b, c, d):
-        return a + b + zero + c + d + zero * 3 + scale
+    def matrix(cos, sin):
+        numbers = (cos << 16, sin << 16, 0, -sin << 16, cos << 16, 0, 0, 0, 1 << 30)
+        return struct.pack('>9i', *numbers)
 
-    with open(path, 'rb+') as file:
-        content = file.read()
-        file.seek(content.index(matrix(*upright), content.index(b'tkhd')))
-        file.write(matrix(*turned))
+    content = Path(path).read_bytes()
+    start = content.index(matrix(1, 0), content.index(b'tkhd'))
+    turned = matrix(*((1, 0), (0, 1), (-1, 0), (0, -1))[quarters])
+    Path(path).write_bytes(content[:start] + turned + content[start + len(turned) :])

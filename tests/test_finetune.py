@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import decord
 import numpy as np
 import pytest
 import torch
@@ -17,16 +18,23 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch.testing import assert_close
 
-from projects.adamae.video.writer import encode_video
-from tests.helpers import CONFIGS, ROOT, free_port, run_command, run_tool, write_videos
+from tests.helpers import (
+    CONFIGS,
+    ROOT,
+    TINY,
+    free_port,
+    run_command,
+    run_tool,
+    toy_options,
+    write_videos,
+)
 
 DATASET_NAMES = ('ssv2', 'k400')
-TINY_ENCODER = dict(embed_dims=16, depth=1, num_heads=2)
 SSV2 = CONFIGS / 'adamae_vitb_ssv2_finetune.py'
 
 
-def config(dataset, size='b', task='finetune'):
-    return Config.fromfile(CONFIGS / f'adamae_vit{size}_{dataset}_{task}.py')
+def config(dataset):
+    return Config.fromfile(CONFIGS / f'adamae_vitb_{dataset}_finetune.py')
 
 
 # The recipe
@@ -59,11 +67,10 @@ def test_recipe(dataset, classes, lr, epochs, clips):
     assert cfg.test_pipeline[1].num_clips == clips
 
 
-@pytest.mark.parametrize(('size', 'depth'), [('b', 12), ('l', 24)])
-def test_parameter_groups(size, depth):
+def test_parameter_groups():
     """Tokenizer 0, block i -> i + 1, the rest last; 0.75 ** (last - id)."""
-    cfg = config('ssv2', size)
-    cfg.model.backbone.update(embed_dims=16, num_heads=2)
+    cfg = config('ssv2')
+    cfg.model.backbone.update(TINY)
     cfg.model.cls_head.in_channels = 16
     model = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(model, {**cfg.optim_wrapper, 'type': 'OptimWrapper'})
@@ -79,11 +86,11 @@ def test_parameter_groups(size, depth):
             layer = 0
         else:
             assert name.startswith(('backbone.fc_norm.', 'cls_head.fc_cls.')), name
-            layer = depth + 1
+            layer = 13
         seen.add(layer)
-        assert group['lr'] == pytest.approx(1e-3 * 0.75 ** (depth + 1 - layer)), name
+        assert group['lr'] == pytest.approx(1e-3 * 0.75 ** (13 - layer)), name
         assert group['weight_decay'] == (0 if parameter.ndim == 1 else 0.05), name
-    assert not found and seen == set(range(depth + 2))
+    assert not found and seen == set(range(14))
     # The positions are not trained.
     assert 'backbone.pos_embed' in dict(model.named_buffers())
 
@@ -136,26 +143,21 @@ def test_rand_augment_is_the_published_one():
 
 def test_erasing_takes_the_same_box_from_every_frame():
     erase = augmentation(config('ssv2'), erase_prob=1.0).transforms[-1]
-    corners = set()
+    boxes = set()
     for _ in range(20):
         clip = np.stack(erase(black_clip())['imgs'])
-        erased = clip.any(-1)
-        for frame in erased:
-            rows, columns = frame.any(1).nonzero()[0], frame.any(0).nonzero()[0]
-            box = (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1)
-            assert frame[box[0] : box[1], box[2] : box[3]].mean() > 0.98
-            assert (erased[0].any(1) == frame.any(1)).all()
-            assert (erased[0].any(0) == frame.any(0)).all()
-        area = (box[1] - box[0]) * (box[3] - box[2]) / 64**2
-        assert 0.015 < area < 0.35
-        corners.add(box)
-        # Standard normal after normalization, clipped where pixels end.
+        _, rows, columns, _ = clip.nonzero()
+        box = (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1)
+        boxes.add(box)
         noise = clip[:, box[0] : box[1], box[2] : box[3]]
+        assert all(frame.any(-1).mean() > 0.98 for frame in noise)
+        assert 0.015 < noise[0, ..., 0].size / 64**2 < 0.35
+        # Standard normal after normalization, clipped where pixels end.
         assert not (noise[0] == noise[1]).all()
         np.testing.assert_allclose(
             noise.mean((0, 1, 2)), [123.7, 116.3, 103.5], rtol=0.2
         )
-    assert len(corners) > 15
+    assert len(boxes) > 15
 
 
 def test_a_quarter_of_the_clips_is_erased():
@@ -164,39 +166,21 @@ def test_a_quarter_of_the_clips_is_erased():
     assert np.mean(erased) == pytest.approx(0.25, abs=0.05)
 
 
-def blend(transform, classes=4):
-    """Blend clips whose pixels are their class; returns both as shares."""
-    imgs = torch.arange(classes).float().view(-1, 1, 1, 1, 1, 1)
-    imgs = imgs.repeat(1, 1, 3, 4, 16, 20)
-    samples = [ActionDataSample().set_gt_label(i) for i in range(classes)]
-    imgs, samples = transform(imgs, samples)
-    return imgs, torch.stack([s.gt_label for s in samples])
-
-
-def test_cutmix_cuts_rows_and_columns_of_every_frame():
-    transform = MODELS.build(dict(type='CutmixBlending', alpha=1.0, num_classes=4))
-    replaced = []
-    for _ in range(40):
-        imgs, labels = blend(transform)
-        for own, (img, label) in enumerate(zip(imgs[:, 0], labels, strict=True)):
-            other = img != own
-            assert (other == other[:1, :1]).all()  # all channels and frames alike
-            frame = other[0, 0]
-            assert (frame == frame.any(1)[:, None] & frame.any(0)).all()  # a rectangle
-            assert_close(
-                label, torch.stack([(img == k).float().mean() for k in range(4)])
-            )
-            replaced.append(frame.float().mean().item())
-    assert min(replaced) < 0.1 and max(replaced) > 0.5
-
-
-def test_mixup_and_cutmix_take_turns_by_batch():
-    transform = MODELS.build(config('k400').model.data_preprocessor.blending)
-    mixed = []
+@pytest.mark.parametrize('dataset', DATASET_NAMES)
+def test_mixup_and_cutmix_take_turns_by_batch(dataset):
+    """Blends clips whose pixels are their class."""
+    blending = MODELS.build(config(dataset).model.data_preprocessor.blending)
+    classes, mixed = torch.arange(4.0), []
     for _ in range(200):
-        imgs, labels = blend(transform, classes=4)
-        assert labels.shape == (4, 400)
+        imgs = classes.view(-1, 1, 1, 1, 1, 1).repeat(1, 1, 3, 4, 16, 20)
+        samples = [ActionDataSample().set_gt_label(i) for i in range(4)]
+        imgs, samples = blending(imgs, samples)
+        labels = torch.stack([sample.gt_label for sample in samples])
         assert_close(labels.sum(1), torch.ones(4))
+        assert_close(
+            labels[:, :4] @ classes, imgs.mean((1, 2, 3, 4, 5)), rtol=1e-4, atol=1e-4
+        )
+        assert (imgs == imgs[:, :, :1, :1]).all()  # all channels and frames alike
         mixed.append(bool((imgs != imgs.round()).any()))
     assert np.mean(mixed) == pytest.approx(0.5, abs=0.15)
 
@@ -219,78 +203,38 @@ def test_loss_smooths_the_blended_labels():
 # Test views, from files
 
 
-def numbered_video(num_frames, height, width):
-    """A texture, and in the middle of it the frame's number in nine blocks."""
-    rng = np.random.default_rng(0)
-    texture = rng.integers(0, 256, (height // 2, width // 2)).astype(np.uint8)
-    texture = texture.repeat(2, 0).repeat(2, 1)
-    video = np.repeat(texture[None], num_frames, 0)
-    h, w = height // 2 - 54, width // 2 - 6
-    for bit in range(9):
-        rows = slice(h + 12 * bit, h + 12 * bit + 12)
-        value = (np.arange(num_frames) >> bit & 1) * 255
-        video[:, rows, w : w + 12] = value[:, None, None]
-    return np.repeat(video[..., None], 3, -1)
-
-
-def read_view(view, source, scale):
-    """Find where a view was cut from a resized frame, and read the frames' numbers."""
-    frames = view[0].numpy().astype(np.float32)  # one channel, (T, 224, 224)
-    height, width = (round(side * scale) for side in source.shape)
-    whole = cv2.resize(source, (width, height)).astype(np.float32)
-    spare = (height - 224, width - 224)
-    corners = [(y, x) for y in range(spare[0] + 1) for x in range(spare[1] + 1)]
-    errors = [
-        np.abs(frames[0] - whole[y : y + 224, x : x + 224]).mean() for y, x in corners
-    ]
-    y, x = corners[int(np.argmin(errors))]
-    center_x = round(source.shape[1] / 2 * scale) - x
-    top = (source.shape[0] / 2 - 54) * scale - y
-    rows = [round(top + (12 * bit + 6) * scale) for bit in range(9)]
-    bits = frames[:, rows, center_x] > 127
-    return (y, x), (bits * 2 ** np.arange(9)).sum(1).tolist()
-
-
-def stated_clips(dataset, n):
-    if dataset == 'ssv2':
-        tick = n / 16
-        return [
-            [int(tick * x) for x in range(16)],
-            [int(tick / 2 + tick * x) for x in range(16)],
-        ]
-    frames = list(range(0, n, 4))
-    m = len(frames)
-    frames += [frames[-1]] * (16 - m)
-    starts = [int(k * max(m - 16, 0) / 4) for k in range(5)]
-    return [frames[start : start + 16] for start in starts]
-
-
-@pytest.mark.parametrize('dataset', DATASET_NAMES)
+@pytest.mark.parametrize(('height', 'width'), [(168, 224), (224, 168)])
 @pytest.mark.parametrize(
-    ('num_frames', 'height', 'width'),
-    [(1, 168, 226), (7, 168, 226), (33, 226, 168), (100, 168, 226), (400, 168, 226)],
+    ('dataset', 'clips'),
+    [
+        ('ssv2', [[int(6.25 * (x + y)) for x in range(16)] for y in (0, 0.5)]),
+        # Of every fourth frame, five times sixteen.
+        ('k400', [[4 * (x + y) for x in range(16)] for y in (0, 2, 4, 6, 9)]),
+    ],
 )
-def test_views_of_a_real_file(dataset, num_frames, height, width, tmp_path):
-    """Frames and crops read back from pixels: H.264, decord, the shipped pipeline."""
-    video = numbered_video(num_frames, height, width)
-    (tmp_path / 'a.mp4').write_bytes(encode_video(video, fps=12))
-    (tmp_path / 'list.txt').write_text('a.mp4 3')
+def test_views_of_a_real_file(dataset, clips, height, width, tmp_path):
+    """Frames and crops of a file of 100 frames: H.264, decord, the shipped pipeline."""
+    (line,) = write_videos(tmp_path, count=1, frames=100, size=(height, width))
+    (tmp_path / 'list.txt').write_text(line)
     cfg = config(dataset).test_dataloader.dataset
-    cfg.ann_file, cfg.data_prefix = (
-        str(tmp_path / 'list.txt'),
-        dict(video=str(tmp_path)),
-    )
+    cfg.ann_file = str(tmp_path / 'list.txt')
+    cfg.data_prefix = dict(video=str(tmp_path))
     packed = DATASETS.build(cfg)[0]
     views = packed['inputs']
     assert views.dtype == torch.uint8 and views.shape[1:] == (3, 16, 224, 224)
-    assert packed['data_samples'].filename == str(tmp_path / 'a.mp4')
+    assert packed['data_samples'].filename == str(tmp_path / '0.mp4')
 
-    # 226 becomes 301: 77 pixels to spare, an odd number.
-    crops = [(0, k * 77 // 2) if width > height else (k * 77 // 2, 0) for k in range(3)]
-    clips = stated_clips(dataset, num_frames)
-    expected = [(crop, frames) for crop in crops for frames in clips]
-    for view, (crop, frames) in zip(views, expected, strict=True):
-        assert read_view(view, video[frames[0], ..., 0], 4 / 3) == (crop, frames)
+    reader = decord.VideoReader(str(tmp_path / '0.mp4'), num_threads=1)
+    frames = reader.get_batch(range(100)).asnumpy()
+    # 224 becomes 299: 75 pixels to spare, an odd number.
+    shape = (224, 299) if width > height else (299, 224)
+    resized = np.stack([cv2.resize(frame, shape[::-1]) for frame in frames])
+    crops = [(0, k * 75 // 2)[:: 1 if width > height else -1] for k in range(3)]
+    expected = [
+        resized[clip, y : y + 224, x : x + 224] for y, x in crops for clip in clips
+    ]
+    found = views.permute(0, 2, 3, 4, 1).numpy()
+    assert np.array_equal(found, expected)
 
 
 # Testing
@@ -303,24 +247,9 @@ def toy(tmp_path_factory):
     root = tmp_path_factory.mktemp('finetune')
     lines = write_videos(root / 'videos', count=7, frames=20)
     (root / 'list.txt').write_text('\n'.join(lines))
-    options = {f'model.backbone.{k}': v for k, v in TINY_ENCODER.items()} | {
-        'model.backbone.img_size': 64,
-        'model.cls_head.in_channels': 16,
-        'model.cls_head.init_std': 1.0,  # for scores that differ
-        'optim_wrapper.paramwise_cfg.num_layers': 1,
-        'train_dataloader.batch_size': 2,
-        'train_cfg.max_epochs': 2,
-        'param_scheduler.0.end': 1,
-        'param_scheduler.1.begin': 1,
-    }
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        options |= {
-            f'{loader}.num_workers': 0,
-            f'{loader}.persistent_workers': False,
-            f'{loader}.dataset.ann_file': root / 'list.txt',
-            f'{loader}.dataset.data_prefix.video': root / 'videos',
-        }
     cfg = config('ssv2')
+    # For scores that differ.
+    options = toy_options(cfg, root) | {'model.cls_head.init_std': 1.0}
     cfg.merge_from_dict(options)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
@@ -376,14 +305,6 @@ def test_result_does_not_depend_on_how_views_are_batched(toy, tested, option):
     assert_same_test(run_test(toy, **dict([option])), tested)
 
 
-def test_mmaction_views_by_option(toy, tested):
-    step = 'test_dataloader.dataset.pipeline.{}.type'.format
-    views = {step(1): 'UniformSample', step(4): 'ThreeCrop'}
-    names, scores, _ = run_test(toy, **views)
-    assert names == tested[0]
-    assert not torch.allclose(scores, tested[1], rtol=1e-4)
-
-
 @pytest.mark.parametrize('world_size', [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_result_does_not_depend_on_processes(toy, tested, world_size, tmp_path):
     """Seven videos: none of these numbers of processes divides them."""
@@ -394,7 +315,8 @@ def test_result_does_not_depend_on_processes(toy, tested, world_size, tmp_path):
         *('--work-dir', tmp_path, '--dump', dump, '--cfg-options'),
         *(f'{key}={value}' for key, value in toy.options.items()),
         OMP_NUM_THREADS='1',
-        PORT=free_port(),
+        # As for runs over several machines.
+        **dict(PORT=free_port(), MASTER_ADDR='127.0.0.1', NODE_RANK='0'),
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert re.search(r'acc/top1: .*acc/top5: .*acc/mean1: ', result.stdout)
@@ -456,17 +378,17 @@ def test_averaged_weights_are_tested_and_resumed(kind, share, toy, tmp_path):
     assert {int(state['step']) for state in states} == {2}
     groups = (c['optimizer']['param_groups'] for c in (resumed, saved[1]))
     assert len({tuple(group['lr'] for group in part) for part in groups}) == 1
+    before, after = (
+        checkpoint['message_hub']['log_scalars']['train/loss'].data[0].tolist()
+        for checkpoint in (saved[0], resumed)
+    )
+    assert len(before) == 1 and len(after) == 2 and after[0] == before[0]
 
 
-@pytest.mark.parametrize('source', ['pre-training', 'other classes'])
-def test_encoder_is_kept_and_the_head_is_new(source, toy, tmp_path):
-    cfg = config('ssv2', task='pretrain' if source == 'pre-training' else 'finetune')
-    cfg.model.backbone.update(TINY_ENCODER, img_size=64)
-    if source == 'pre-training':
-        cfg.model.decoder.update(TINY_ENCODER)
-        cfg.model.sampler.num_heads = 2
-    else:
-        cfg.model.cls_head.update(num_classes=5, in_channels=16)
+def test_encoder_is_kept_and_the_head_is_new(toy, tmp_path):
+    cfg = config('ssv2')
+    cfg.model.backbone.update(TINY, depth=1, img_size=64)
+    cfg.model.cls_head.update(num_classes=5, in_channels=16)
     weights = MODELS.build(cfg.model).state_dict()
     torch.save(dict(state_dict=weights), tmp_path / 'source.pth')
     still = {
@@ -479,10 +401,8 @@ def test_encoder_is_kept_and_the_head_is_new(source, toy, tmp_path):
     for name, value in tuned.items():
         if name.startswith('cls_head.'):
             assert value.shape[0] == 174
-        elif name in weights or source != 'pre-training':
-            assert_close(value, weights[name], rtol=0, atol=0)
         else:
-            assert name.startswith('backbone.fc_norm.')
+            assert torch.equal(value, weights[name]), name
 
 
 def test_options_of_the_docs(toy, tmp_path):
@@ -511,7 +431,7 @@ def test_options_of_the_docs(toy, tmp_path):
     assert (tmp_path / 'best_acc_top1_epoch_2.pth').is_file()
 
 
-def test_repeated_augmentation_of_the_docs_keeps_clips_and_rate():
+def test_docs(tmp_path):
     page = (ROOT / 'docs/finetuning.md').read_text()
     (row,) = re.findall(r'\| repeated augmentation.*? \| `(.*?)`', page)
     cfg, plain = config('ssv2'), config('ssv2')
@@ -520,20 +440,16 @@ def test_repeated_augmentation_of_the_docs_keeps_clips_and_rate():
     repeats, videos = int(loader.dataset.num_repeats), int(loader.batch_size)
     assert loader.dataset.type == 'TolerantRepeatAugDataset'
     assert repeats * videos == plain.train_dataloader.batch_size
-    # MMEngine scales the rate by videos a step over this number.
+    # MMEngine scales the rate by videos per step over this number.
     base = int(cfg.auto_scale_lr.base_batch_size)
     assert base * repeats == plain.auto_scale_lr.base_batch_size
 
-
-def test_views_of_the_docs(tmp_path):
-    page = (ROOT / 'docs/finetuning.md').read_text()
     (text,) = re.findall(r"```python\n(_base_ = '\w+\.py'\ntest_.*?)```", page, re.S)
     (tmp_path / 'mine.py').write_text(text.replace("= '", f"= '{CONFIGS}/", 1))
     mine = Config.fromfile(tmp_path / 'mine.py').test_dataloader
-    expected = config('ssv2').test_dataloader
-    expected.dataset.pipeline[1].type = 'UniformSample'
-    expected.dataset.pipeline[4].type = 'ThreeCrop'
-    assert mine == expected
+    plain.test_dataloader.dataset.pipeline[1].type = 'UniformSample'
+    plain.test_dataloader.dataset.pipeline[4].type = 'ThreeCrop'
+    assert mine == plain.test_dataloader
 
 
 def test_repeated_augmentation_gives_copies_of_the_same_frames(toy):

@@ -48,11 +48,9 @@ def test_arguments_of_compile(switch, message):
         check(compile=switch)
 
 
-@pytest.mark.parametrize(
-    'switch', [None, False, True, dict(disable=True), dict(mode='lite')]
-)
-def test_compile_as_it_should_be(switch):
-    check(compile=switch)
+def test_compile_as_it_should_be():
+    for switch in (None, False, True, dict(disable=True), dict(mode='lite')):
+        check(compile=switch)
 
 
 def test_a_schedule_longer_than_the_run():
@@ -64,17 +62,16 @@ def test_a_schedule_longer_than_the_run():
 
 
 @pytest.mark.parametrize(
-    'constructor',
-    ['LearningRateDecayOptimizerConstructor', 'TokenLayerDecayOptimizerConstructor'],
-)
-@pytest.mark.parametrize(
-    'backbone', ['MaskedVisionTransformer', 'SeparableVisionTransformer']
+    ('constructor', 'backbone'),
+    [
+        ('LearningRateDecayOptimizerConstructor', 'MaskedVisionTransformer'),
+        ('TokenLayerDecayOptimizerConstructor', 'SeparableVisionTransformer'),
+    ],
 )
 def test_layer_decay_has_the_layers_of_the_encoder(constructor, backbone):
-    model = dict(backbone=dict(type=backbone, depth=24))
-
     def check_layers(num_layers, **wrapper):
         wrapper['paramwise_cfg'] = dict(num_layers=num_layers)
+        model = dict(backbone=dict(type=backbone, depth=24))
         check(model=model, optim_wrapper=wrapper)
 
     check_layers(24, constructor=constructor)
@@ -87,9 +84,8 @@ def test_layer_decay_has_the_layers_of_the_encoder(constructor, backbone):
 def test_views_are_limited_for_one_video_per_batch():
     def cfg(limit, size):
         loader = dict(batch_size=size, dataset=dict(type='VideoDataset'))
-        loaders = dict(val_dataloader=loader, test_dataloader=loader)
         model = dict(test_cfg=dict(max_testing_views=limit))
-        return dict(model=model, **loaders)
+        return dict(model=model, val_dataloader=loader, test_dataloader=loader)
 
     message = 'max_testing_views=2: expected one video per batch, got {}_dataloader'
     with pytest.raises(ValueError, match=message.format('val')):

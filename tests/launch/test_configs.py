@@ -27,19 +27,15 @@ def applied(*argv, **keys):
 
 
 def test_options_are_applied(toy):
-    options = [
-        '--cfg-options',
-        'train_dataloader.batch_size=7',
-        'pipeline.1.clip_len=8',
-    ]
-    cfg = load(toy, *options)
+    options = ['train_dataloader.batch_size=7', 'pipeline.1.clip_len=8']
+    cfg = load(toy, '--cfg-options', *options)
     assert cfg.train_dataloader.batch_size == 7
     assert cfg.pipeline[1].clip_len == 8
     assert cfg.work_dir == os.path.join('work_dirs', 'toy')
     assert cfg.launcher == 'none'
-    options += ['work_dir=from_config']
-    assert load(toy, *options).work_dir == 'from_config'
-    assert load(toy, '--work-dir=given', *options).work_dir == 'given'
+    from_config = ['--cfg-options', 'work_dir=from_config']
+    assert load(toy, *from_config).work_dir == 'from_config'
+    assert load(toy, '--work-dir=given', *from_config).work_dir == 'given'
 
 
 def test_unknown_option_is_warned_of(toy, warned):

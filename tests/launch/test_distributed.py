@@ -25,18 +25,19 @@ def test_amp_is_disabled_only_without_an_accelerator(monkeypatch, warned, accele
 
 
 @pytest.mark.parametrize(
-    ('script', 'arguments', 'env', 'message'),
+    ('command', 'env', 'message'),
     [
-        ('dist_train.sh', 'toy.py', {}, 'usage: dist_train.sh CONFIG GPUS'),
-        ('dist_test.sh', 'toy.py x.pth', {}, 'usage: dist_test.sh CONFIG CHECKPOINT'),
-        ('dist_train.sh', '2 toy.py', {}, 'GPUS: expected a number of processes'),
-        ('dist_train.sh', 'toy.py 2', dict(NNODES='2'), 'set MASTER_ADDR'),
-        ('slurm_train.sh', 'gpu job', {}, 'usage: slurm_train.sh PARTITION'),
-        ('slurm_test.sh', 'gpu job toy.py', {}, 'usage: slurm_test.sh PARTITION'),
+        ('dist_train.sh toy.py', {}, 'usage: dist_train.sh CONFIG GPUS'),
+        ('dist_test.sh toy.py x.pth', {}, 'usage: dist_test.sh CONFIG CHECKPOINT'),
+        ('dist_train.sh 2 toy.py', {}, 'GPUS: expected a number of processes'),
+        ('dist_train.sh toy.py 2', dict(NNODES='2'), 'set MASTER_ADDR'),
+        ('slurm_train.sh gpu job', {}, 'usage: slurm_train.sh PARTITION'),
+        ('slurm_test.sh gpu job toy.py', {}, 'usage: slurm_test.sh PARTITION'),
     ],
 )
-def test_scripts_report_what_is_missing(script, arguments, env, message):
-    result = run_command(ROOT / 'tools' / script, *arguments.split(), **env)
+def test_scripts_report_what_is_missing(command, env, message):
+    script, *arguments = command.split()
+    result = run_command(ROOT / 'tools' / script, *arguments, **env)
     assert result.returncode == 2 and message in result.stderr
 
 
@@ -88,28 +89,20 @@ def test_slurm_script_asks_for_processes(slurm):
     assert result.stdout == 2 * command
 
 
-@pytest.fixture
-def launcher_env(monkeypatch):
-    """Restores what `init_distributed` sets: monkeypatch remembers it as unset."""
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT'):
+def test_processes_of_slurm_are_connected(slurm, monkeypatch):
+    monkeypatch.setattr(distributed, 'has_accelerator', lambda: False)
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR'):
+        # What `init_distributed` sets is restored: monkeypatch remembers it as unset.
         monkeypatch.setenv(name, '')
         monkeypatch.delenv(name)
-
-
-def test_processes_of_slurm_are_connected(slurm, launcher_env, monkeypatch):
-    monkeypatch.setattr(distributed, 'has_accelerator', lambda: False)
     monkeypatch.setenv('SLURM_PROCID', '0')
     monkeypatch.setenv('SLURM_NTASKS', '1')
     monkeypatch.setenv('SLURM_LOCALID', '0')
     monkeypatch.setenv('SLURM_NODELIST', 'node[1]')
     monkeypatch.setenv('MASTER_PORT', free_port())
-    cfg = Config(
-        dict(
-            launcher='slurm',
-            env_cfg=dict(dist_cfg=dict(backend='nccl', timeout=60)),
-            model_wrapper_cfg=dict(find_unused_parameters=True),
-        )
-    )
+    cfg = Config(dict(launcher='slurm'))
+    cfg.env_cfg = dict(dist_cfg=dict(backend='nccl', timeout=60))
+    cfg.model_wrapper_cfg = dict(find_unused_parameters=True)
     launch.init_distributed(cfg)
     try:
         assert torch.distributed.get_backend() == 'gloo'

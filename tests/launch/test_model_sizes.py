@@ -39,22 +39,14 @@ def test_clip_length():
 
 
 def test_everything_that_follows_is_logged_in_one_line(monkeypatch):
-    pipeline = [dict(clip_len=16)]
+    data = dict(pipeline=[dict(clip_len=16)])
+    sizes = dict(num_frames=8, patch_size=4, tubelet_size=2)
     blending = dict(augments=[dict(alpha=1, num_classes=400), dict(num_classes=51)])
-    cfg = Config(
-        dict(
-            model=dict(
-                backbone=dict(num_frames=8, patch_size=4, tubelet_size=2),
-                cls_head=dict(num_classes=51),
-                data_preprocessor=dict(blending=blending),
-            ),
-            val_dataloader=dict(
-                dataset=dict(dataset=dict(datasets=[dict(pipeline=pipeline)]))
-            ),
-            custom_hooks=[dict(type='A'), dict(train_dataset=dict(pipeline=pipeline))],
-            val_evaluator=[dict(type='A'), dict(patch_size=8, tubelet_size=2)],
-        )
-    )
+    cfg = Config(dict(model=dict(backbone=sizes, cls_head=dict(num_classes=51))))
+    cfg.model.data_preprocessor = dict(blending=blending)
+    cfg.val_dataloader = dict(dataset=dict(dataset=dict(datasets=[data])))
+    cfg.custom_hooks = [dict(type='A'), dict(train_dataset=data)]
+    cfg.val_evaluator = [dict(type='A'), dict(patch_size=8, tubelet_size=2)]
     lines = []
     monkeypatch.setattr(
         'projects.adamae.launch.model_sizes.print_log',

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.fileio import load
 
-from tests.helpers import ROOT, free_port, run_command, run_tool
+from tests.helpers import ROOT, run_command, run_tool
 
 
 @pytest.fixture(scope='module')
@@ -43,43 +43,12 @@ def test_run_is_resumed_and_tested(toy, trained, capsys):
     assert len(load(dump)) == 4
 
 
-@pytest.mark.parametrize(
-    ('bias', 'options', 'message'),
-    [
-        (float('inf'), {}, 'cls_head.fc_cls.bias: not finite'),
-        (
-            0.0,
-            {'model.backbone.embed_dims': 32, 'model.cls_head.in_channels': 32},
-            'changed.pth does not fit the Recognizer3D',
-        ),
-    ],
-)
-def test_weights_that_cannot_be_used(
-    toy, trained, tmp_path, capsys, bias, options, message
-):
+def test_weights_that_cannot_be_used(toy, trained, tmp_path, capsys):
     content = torch.load(toy.parent / 'run/epoch_1.pth')
-    content['state_dict']['cls_head.fc_cls.bias'][0] = bias
+    content['state_dict']['cls_head.fc_cls.bias'][0] = float('inf')
     torch.save(content, tmp_path / 'changed.pth')
     with pytest.raises(SystemExit) as exit_info:
-        run_tool(
-            'test', toy, tmp_path / 'changed.pth', f'--work-dir={tmp_path}', **options
-        )
+        run_tool('test', toy, tmp_path / 'changed.pth', f'--work-dir={tmp_path}')
     assert exit_info.value.code == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith('error: ') and message in line
-
-
-@pytest.mark.slow
-def test_dist_test_agrees_with_one_process(toy, trained, capsys):
-    checkpoint = toy.parent / 'run/epoch_1.pth'
-    work_dir = f'--work-dir={toy.parent / "dist_test"}'
-    # A port and a node of its own: the way of runs over several machines.
-    env = dict(PORT=free_port(), MASTER_ADDR='127.0.0.1', NODE_RANK='0')
-    script = ROOT / 'tools/dist_test.sh'
-    two = run_command(script, toy, checkpoint, 2, work_dir, **env)
-    run_tool('test', toy, checkpoint, work_dir)
-
-    def accuracy(output):
-        return output.split('acc/top1: ')[1].split()[0]
-
-    assert accuracy(two.stdout) == accuracy(capsys.readouterr().out)
+    assert line.startswith('error: ') and 'cls_head.fc_cls.bias: not finite' in line

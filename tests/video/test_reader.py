@@ -54,13 +54,8 @@ def assert_exact(path, reference, indexed, fresh_step=15):
     """Compare whole clips, and many random sets of a few frames."""
     rng = np.random.default_rng(0)
     total = len(reference)
-    picks = [
-        range(total),
-        range(3, total, 4),
-        range(total - 1, 0, -5),
-        [0],
-        [total - 1],
-    ]
+    picks = [range(total), range(3, total, 4), range(total - 1, 0, -5)]
+    picks += [[0], [total - 1]]
     picks += [rng.integers(total, size=rng.integers(1, 7)) for _ in range(20)]
     reader = VideoReader(path)
     assert len(reader) == total
@@ -100,41 +95,30 @@ def test_variable_rates_and_edit_lists(tmp_path, suffix, gop, times, first):
     assert_exact(path, reference, indexed=True)
 
 
-def times_of_decoding(number, packet):
-    packet.pts = packet.dts = number * 40  # ms
-
-
-def times_of_swapped_groups(number, packet):
-    group = number // 10
-    packet.pts += ((group ^ 1) - group) * 400 + 1000
-    packet.dts = number
-
-
-def two_swapped_times(number, packet):
-    pts = 840 - packet.pts if packet.pts in (400, 440) else packet.pts
-    packet.pts, packet.dts = pts + 1000, number
-
-
-def two_equal_times(number, packet):
-    pts = 360 if packet.pts == 400 else packet.pts
-    packet.pts, packet.dts = pts + 1000, number
-
-
 @pytest.mark.parametrize(
-    ('options', 'types', 'change', 'fresh_step'),
+    ('options', 'types', 'times', 'fresh_step'),
     [
         # Some muxers store no presentation times: what looks like frame 1 is not.
-        ({}, '', times_of_decoding, 1),
+        ({}, '', lambda number, pts: number * 40, 1),
         # There is no B picture where FFmpeg looks for them.
-        (PYRAMID, 'P' * 40, times_of_decoding, 1),
+        (PYRAMID, 'P' * 40, lambda number, pts: number * 40, 1),
         # Nothing is shown before what comes before a random access point.
-        (PYRAMID | {'g': '10'}, '', times_of_swapped_groups, 1),
-        (PYRAMID, '', two_equal_times, 1),
+        (
+            PYRAMID | {'g': '10'},
+            '',
+            lambda number, pts: pts + 400 * ((number // 10 ^ 1) - number // 10),
+            1,
+        ),
+        (PYRAMID, '', lambda number, pts: 360 if pts == 400 else pts, 1),
         # Found while decoding, if both frames are.
-        (PYRAMID, '', two_swapped_times, 60),
+        (PYRAMID, '', lambda number, pts: {400: 440, 440: 400}.get(pts, pts), 60),
     ],
+    ids=['decoding', 'no B pictures', 'swapped groups', 'equal', 'swapped'],
 )
-def test_wrong_times_are_not_believed(tmp_path, options, types, change, fresh_step):
+def test_wrong_times_are_not_believed(tmp_path, options, types, times, fresh_step):
+    def change(number, packet):
+        packet.pts, packet.dts = times(number, packet.pts) + 1000, number  # ms
+
     good = write(tmp_path / 'good.mkv', 'libx264', options, types=types)
     bad = remux(good, tmp_path / 'bad.mkv', change)
     reference = plain(bad, reader._MAX_REORDER_DELAY)
@@ -199,7 +183,9 @@ def test_stated_rotation_is_applied(tmp_path, quarters):
     rotated = VideoReader(path).get_frames([2])[0]
     assert np.array_equal(rotated, np.rot90(stored, -quarters))
     assert rotated.flags.c_contiguous
-    assert np.array_equal(rotated, decord.VideoReader(path)[2].asnumpy())
+    # Two builds of FFmpeg may round colors differently.
+    theirs = decord.VideoReader(path)[2].asnumpy()
+    assert np.abs(np.subtract(rotated, theirs, dtype=np.int16)).max() <= 2
 
 
 def test_most_unreferenced_frames_are_not_decoded(tmp_path):
@@ -240,25 +226,18 @@ def test_odd_size_and_a_file_in_memory(tmp_path, monkeypatch):
     assert VideoReader(path).fps == 25
 
 
-def test_truncated_matroska_gives_what_is_there(tmp_path):
-    path = tmp_path / 'a.mkv'
-    write(path, 'libx264', {'g': '20'})
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * 2 // 3])
-    reference = plain(str(path))
-    assert 20 < len(reference) < 60
-    reader = VideoReader(str(path))
-    assert np.array_equal(reader.get_frames(range(len(reader))), reference)
-
-
-def test_flipped_bits_are_concealed_as_in_plain_decoding(tmp_path):
+def test_damaged_matroska_is_read_as_in_plain_decoding(tmp_path):
     path = tmp_path / 'a.mkv'
     write(path, 'libx264', {'g': '20'})
     content, rng = path.read_bytes(), np.random.default_rng(0)
+    path.write_bytes(content[: len(content) * 2 // 3])
+    reference, video = plain(str(path)), VideoReader(str(path))
+    assert 20 < len(reference) < 60
+    assert np.array_equal(video.get_frames(range(len(video))), reference)
     for _ in range(10):
         damaged = bytearray(content)
-        for place in rng.integers(1000, len(content), 3):
-            damaged[place] ^= int(rng.integers(1, 256))
+        for position in rng.integers(1000, len(content), 3):
+            damaged[position] ^= int(rng.integers(1, 256))
         path.write_bytes(damaged)
         try:
             reference = plain(str(path), reader._MAX_REORDER_DELAY)
@@ -298,7 +277,7 @@ def test_damaged_files(tmp_path, muxer, damage, message):
         VideoReader(str(path))
 
 
-def test_errors_name_the_file(tmp_path):
+def test_what_is_not_there(tmp_path):
     with pytest.raises(VideoError, match='nowhere.mp4: .*No such file'):
         VideoReader(str(tmp_path / 'nowhere.mp4'))
     video = VideoReader(write(tmp_path / 'a.mp4', 'libx264', frames=10))

@@ -72,7 +72,7 @@ def test_frames_that_do_not_fit(root, extra, sampling, message):
         build(root, *extra, **sampling)[0]
 
 
-def test_wrong_places(root):
+def test_wrong_paths_and_frames(root):
     results = dict(
         filename=f'{root}/videos/val/00000.mp4',
         frame_inds=np.array([19, 20]),

@@ -17,8 +17,8 @@ def test_published_test_clips():
         first, second = results['frame_inds'].reshape(2, 16)
         assert first.tolist() == [int(tick * x) for x in range(16)], n
         assert second.tolist() == [int(tick / 2 + tick * x) for x in range(16)], n
-        assert max(first.max(), second.max()) <= n - 1
         assert results['clip_len'] == 16 and results['num_clips'] == 2
+    assert sample(16, start_index=1, test_mode=True)['frame_inds'][0] == 1
 
 
 @pytest.mark.parametrize('num_clips', [1, 3])
@@ -28,7 +28,6 @@ def test_training_clips_take_one_frame_per_segment(num_clips):
         starts = n * np.arange(17) / 16
         assert (clips >= np.floor(starts[:-1])).all(), n
         assert (clips < np.ceil(starts[1:])).all(), n
-        assert clips.max() <= n - 1
 
 
 def test_training_clips_are_random_and_use_every_frame():
@@ -37,11 +36,7 @@ def test_training_clips_are_random_and_use_every_frame():
     # The first segment is [0, 37 / 16): frames 0, 1, and 5 / 37 of the time 2.
     shares = np.bincount(draws[:, 0], minlength=3) / 400
     np.testing.assert_allclose(shares, [16 / 37, 16 / 37, 5 / 37], atol=0.09)
-    assert np.corrcoef(draws[:, 0], draws[:, 1])[0, 1] < 0.2
-
-
-def test_start_index_is_added():
-    assert sample(16, start_index=1, test_mode=True)['frame_inds'][0] == 1
+    assert abs(np.corrcoef(draws[:, 0], draws[:, 1])[0, 1]) < 0.2
 
 
 def test_mmaction_has_other_clips_under_the_same_arguments():

@@ -21,7 +21,6 @@ def test_published_test_clips(num_clips):
         results = sample(n, num_clips=num_clips)
         clips = results['frame_inds'].reshape(num_clips, 16)
         assert clips.tolist() == [frames[s : s + 16] for s in starts], n
-        assert clips.max() <= n - 1
         assert results['clip_len'] == 16 and results['num_clips'] == num_clips
 
 
