@@ -178,8 +178,8 @@ def convert(
 
     Raises:
         OSError: if ``src`` does not exist, or ``dst`` does and ``force`` is not set.
-        ValueError: if ``src`` or ``overrides`` are wrong, the other side has no place for its
-            content, or ``dst`` is a folder in place of a file or the reverse.
+        ValueError: if ``src`` or ``overrides`` are wrong, the other side has no place
+            for its content, or ``dst`` is a folder in place of a file or the reverse.
     """
     dst = Path(dst)
     if dst.exists():
