@@ -95,6 +95,18 @@ def test_checkpointing_takes_less(part):
     assert peak(cfg, 64).total < before
 
 
+def test_learned_positions_are_weights_without_values():
+    """To draw real values while tensors are fake would never end."""
+    cfg = tiny_cfg(
+        backbone=dict(type='SeparableVisionTransformer'),
+        decoder=dict(type='SeparableMAEDecoder'),
+    )
+    model = MODELS.build(cfg.model)
+    sizes = [t.nbytes for t in (*model.parameters(), *model.buffers())]
+    blocks = sum(-(-size // memory.BLOCK) * memory.BLOCK for size in sizes)
+    assert peak(cfg, 1).parts['weights'] == blocks
+
+
 def test_fine_tuning_with_soft_labels_and_checkpointing():
     backbone = {**tiny_model_cfg()['backbone'], 'embed_dims': 64, 'depth': 4}
     head = dict(type='TimeSformerHead', num_classes=5, in_channels=64)

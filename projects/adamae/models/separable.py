@@ -26,9 +26,9 @@ class SeparablePositionsMixin(BaseModule):
             ('pos_embed_spatial', rows * columns),
             ('pos_embed_temporal', steps),
         ):
-            table = nn.Parameter(torch.empty(1, length, embed_dims))
-            self.register_parameter(name, table)
-            nn.init.trunc_normal_(table, std=0.02)
+            setattr(self, name, nn.Parameter(torch.empty(1, length, embed_dims)))
+            # What is registered may be another one, see utils.meta.
+            nn.init.trunc_normal_(getattr(self, name), std=0.02)
 
     def positions(self) -> Tensor:
         """Add up the tables of space and time, (1, N, D), in token order."""
