@@ -76,7 +76,7 @@ def keep_checkpoints(cfg: Config) -> None:
     paths = [pointer] if is_remote(pointer) else _list_checkpoints(cfg)
     if paths:
         raise ValueError(
-            f'{cfg.work_dir}: expected a work folder without checkpoints for a new run, '
+            f'{cfg.work_dir}: expected a folder without checkpoints for a new run, '
             f'got {_names(paths)}; go on from there with --resume, name another folder '
             'with --work-dir, or start over and replace them with --overwrite'
         )
