@@ -13,6 +13,7 @@ from mmengine.registry import Registry
 from ..datasets.from_config import use_data_from
 from .distributed import warn
 from .model_sizes import follow_model
+from .options import parse_options
 from .paths import require_checkpoint, require_file
 from .resuming import find_newest_checkpoint, keep_checkpoints
 
@@ -34,19 +35,21 @@ def load_config(args: Namespace) -> Config:
 
     Raises:
         FileNotFoundError: if there is no such config.
-        ValueError: if an option does not fit the config's structure.
+        ValueError: if an option does not fit the config's structure, or its value what
+            the config has there.
     """
     require_file('config', args.config)
     cfg = Config.fromfile(args.config)
     for key in args.cfg_options:
         _warn_unknown_option(cfg, key)
+    options = parse_options(cfg.to_dict(), args.cfg_options)
     try:
-        cfg.merge_from_dict(args.cfg_options)
+        cfg.merge_from_dict(options)
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options: {error.args[0]}') from error
     follow_model(cfg)
     if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+        cfg.work_dir = os.path.expanduser(args.work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
     cfg.launcher = args.launcher
