@@ -108,7 +108,7 @@ CHANGES = {
     'smaller batch': ({}, dict(batch=1), 'iterations per epoch 4 -> 8'),
     'larger batch': ({}, dict(batch=4), 'iterations per epoch 4 -> 2'),
     'rate': ({}, dict(lr=0.02), 'learning rate 0.2 -> 0.04, at this point of'),
-    'scaled rate': ({}, dict(scale=1), 'learning rate 0.2 -> 0.4'),
+    'scaled rate': ({}, dict(scale=1), 'learning rate 0.2 -> 0.4, at this'),
     'longer': ({}, dict(epochs=9), 'max_epochs 6 -> 9, at this point of the schedule'),
     'decay': ({}, dict(decay=0.1), 'checkpoint: weight_decay 0.05 -> 0.1'),
     'all': (
@@ -125,7 +125,11 @@ CHANGES = {
     ),
     'no schedule': ({}, dict(scheduler=None, lr=0.3), 'learning rate 0.2 -> 0.6'),
     'both units': (dict(scheduler=STEPS), dict(batch=4, lr=1.0), 'learning rate 0.2'),
-    'other schedule': ({}, dict(scheduler=STEPS), 'at this point of the schedule'),
+    'other schedule': (
+        {},
+        dict(scheduler=STEPS),
+        'at this point of the schedule 0.171004 -> 0.02',
+    ),
 }
 
 

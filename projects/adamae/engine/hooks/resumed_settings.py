@@ -53,7 +53,7 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
         old_groups = [*state.get('param_groups', [])]
         if state.get('base_param_settings'):
             old_groups.append(state['base_param_settings'])
-        old_rate = _rates(old_groups)
+        old_rate = _rates(state.get('param_groups', []))
         scheduled = {scheduler.param_name for scheduler in schedulers}
         scheduled |= {f'initial_{name}' for name in scheduled}
         if 'momentum' in scheduled:
@@ -79,9 +79,11 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
         kept = [*settings - scheduled - {'lr'}]
         before = [{k: g[k] for k in kept if k in g} for g in old_groups]
         for old_group, group in zip(old_groups, groups, strict=True):
+            if 'lr' not in scheduled:
+                old_group.pop('initial_lr', None)
             old_group.update({k: group[k] for k in settings if k in group})
         changes += _changed_values(before, groups)
-        rate = _rates(groups if settings & {'lr'} else old_groups)
+        rate = _rates(state['param_groups'])
         if rate[0] != old_rate[0]:
             changes.append(f'learning rate {old_rate[0]:g} -> {rate[0]:g}')
         if rate[1] != old_rate[1]:
