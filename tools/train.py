@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.disable_amp_on_cpu(cfg)
         runner = RUNNERS.build(cfg)
         launch.check_length(runner)
+        launch.report_batches(runner)
+        launch.report_videos(runner)
     with launch.errors_in_one_line(CheckpointMismatch):
         runner.train()
 
