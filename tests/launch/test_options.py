@@ -77,6 +77,7 @@ def test_values(key, text, value):
         ),
         ('optimizer.lr', '1e-3,2e-3', 'expected a number'),
         ('batch_size', '[8]', r'expected a number, as in the config \(8\)'),
+        ('val_cfg.type', '[ValLoop]', 'expected one name'),
         ('optimizer.fused', 'ture', 'expected True or False'),
         ('optimizer.betas', '[0.9,0.95', r"as many brackets .* got '\[0.9,0.95'"),
         ('optimizer.betas', '[0.9,(0.95]', 'as many brackets'),

@@ -7,7 +7,11 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from projects.adamae.launch.resuming import find_newest_checkpoint, keep_checkpoints
+from projects.adamae.launch.resuming import (
+    find_newest_checkpoint,
+    keep_checkpoints,
+    warn_of_later,
+)
 from tests.helpers import run_tool
 
 TIME = '20260101_1200'
@@ -119,3 +123,12 @@ def test_a_run_never_starts_over_by_itself(toy, run, capsys, is_whole):
     run_tool('train', toy, '--work-dir', run, '--overwrite', '--no-validate')
     assert 'state_dict' in torch.load(run / 'epoch_1.pth')
     assert (run / 'epoch_1.pth').read_bytes() != before
+
+
+def test_what_going_back_will_replace_is_named(run, warned):
+    warn_of_later(config(run), str(run / 'epoch_3.pth'))
+    assert warned == []
+    save(run, 'best_acc_top1_epoch_3.pth')
+    warn_of_later(config(run), str(run / 'epoch_1.pth'))
+    (message,) = warned
+    assert f'epoch_2.pth, epoch_3.pth in {run} will be replaced' in message

@@ -15,7 +15,7 @@ from .distributed import warn
 from .model_sizes import follow_model
 from .options import parse_options
 from .paths import require_checkpoint, require_file
-from .resuming import find_newest_checkpoint, keep_checkpoints
+from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_later
 
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -130,6 +130,7 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
     elif resume is not None:
         cfg.resume = True
         cfg.load_from = resume
+        warn_of_later(cfg, resume)
     elif not args.overwrite:
         keep_checkpoints(cfg)
     if cfg.get('load_from'):

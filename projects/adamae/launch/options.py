@@ -71,7 +71,9 @@ def _parse_option(key: str, text: str, old: Any) -> Any:
     except ValueError as error:
         raise ValueError(f'--cfg-options: {key}: {error}') from None
     expected = ''
-    if isinstance(old, bool) and isinstance(new, str | list | tuple):
+    if name == 'type' and isinstance(new, list | tuple):
+        expected = 'one name'
+    elif isinstance(old, bool) and isinstance(new, str | list | tuple):
         expected = 'True or False'
     elif isinstance(old, int | float):
         is_name = isinstance(new, str) and name not in _NUMBER_OR_NAME

@@ -36,7 +36,7 @@ def find_newest_checkpoint(cfg: Config) -> str | None:
     if is_remote(pointer):
         return pointer
     paths = _list_checkpoints(cfg)
-    keys = {'meta', 'message_hub'}
+    keys = {'message_hub'}
     if _checkpoint_hook(cfg).get('save_optimizer', True):
         keys.add('optimizer')  # the best checkpoints are saved without it
     newest: tuple[str, int, str] | None = None
@@ -46,9 +46,9 @@ def find_newest_checkpoint(cfg: Config) -> str | None:
         except ValueError as error:
             warn(f'--resume: skipped {error}')
             continue
-        if isinstance(content, dict) and keys <= content.keys():
-            meta = content['meta']
-            saved = meta.get('time', ''), meta['iter'], path
+        meta = content.get('meta') if isinstance(content, dict) else None
+        if isinstance(meta, dict) and 'iter' in meta and keys <= content.keys():
+            saved = str(meta.get('time', '')), meta['iter'], path
             newest = max(newest or saved, saved)
     if newest is not None:
         return newest[-1]
@@ -80,6 +80,32 @@ def keep_checkpoints(cfg: Config) -> None:
             f'got {_names(paths)}; go on from there with --resume, name another folder '
             'with --work-dir, or start over and replace them with --overwrite'
         )
+
+
+def warn_of_later(cfg: Config, checkpoint: str) -> None:
+    """Name the checkpoints that a run will replace when it goes back to an earlier one.
+
+    Args:
+        cfg (Config): of the run that is to resume.
+        checkpoint (str): where it resumes.
+    """
+    paths = [
+        path
+        for path in _list_checkpoints(cfg)
+        if _number(path) > _number(checkpoint)
+        and not os.path.basename(path).startswith('best_')
+    ]
+    if paths:
+        warn(
+            f'--resume: {_names(paths)} in {cfg.work_dir} will be replaced as the run '
+            'gets there; copy them to keep them, or name another folder with --work-dir'
+        )
+
+
+def _number(path: str) -> int:
+    """Give the epoch or iteration in the name of a checkpoint; -1 if there is none."""
+    digits = re.findall(r'\d+', os.path.basename(path))
+    return int(digits[-1]) if digits else -1
 
 
 def _list_checkpoints(cfg: Config) -> list[str]:
