@@ -89,7 +89,7 @@ def test_errors_take_one_line(tmp_path, capsys, monkeypatch):
     for told in ('no dataset in ', r'[\w ]+, seed 7: train\.py failed'):
         with pytest.raises(SystemExit, match='2'):
             run_tool('study', *options)
-        assert re.match(f'error: {told}', capsys.readouterr().err)
+        assert re.search(f'^error: {told}', capsys.readouterr().err, re.M)
         (tmp_path / 'dataset.json').touch()
 
 
