@@ -70,9 +70,8 @@ def train(title: str, config: str, work_dir: Path, epochs: int, *options: str) -
     if (ROOT / checkpoint).exists():
         print(f'\n== {title}\n   already there: {checkpoint}', flush=True)
     else:
-        resume = ['--resume'] if (ROOT / work_dir / 'last_checkpoint').exists() else []
         options = (f'train_cfg.max_epochs={epochs}', *options)
-        command = ['tools/train.py', config, '--work-dir', work_dir, *resume]
+        command = ['tools/train.py', config, '--work-dir', work_dir, '--resume']
         run(title, *command, '--cfg-options', *options)
     return checkpoint
 

@@ -15,12 +15,18 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
     launch.add_common_arguments(parser)
-    parser.add_argument(
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
         help='resume from this checkpoint, or from the newest in the work folder',
+    )
+    start.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start over in a work folder that holds checkpoints, and replace them',
     )
     parser.add_argument('--amp', action='store_true', help='use mixed precision')
     parser.add_argument('--no-validate', action='store_true', help='skip validation')
@@ -52,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.disable_amp_on_cpu(cfg)
         runner = RUNNERS.build(cfg)
         launch.check_length(runner)
+        launch.report_batches(runner)
+        launch.report_videos(runner)
     with launch.errors_in_one_line(CheckpointMismatch):
         runner.train()
 

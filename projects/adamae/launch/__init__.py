@@ -10,6 +10,7 @@ from .arguments import (
     add_reading_arguments,
     errors_in_one_line,
 )
+from .batch_report import report_batches, report_videos
 from .checks import check_length, check_testing, check_training
 from .configs import (
     TRAINING_KEYS,
@@ -38,5 +39,7 @@ __all__ = [
     'init_distributed',
     'load_config',
     'load_reading_config',
+    'report_batches',
+    'report_videos',
     'require_keys',
 ]

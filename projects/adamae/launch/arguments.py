@@ -1,18 +1,16 @@
 """What the tools share of their command lines."""
 
 import sys
-from argparse import ArgumentError, ArgumentParser, Namespace
+from argparse import Action, ArgumentError, ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mmengine.config import DictAction
-
 from .distributed import LAUNCHER_VARIABLES, rank_and_local_rank
 
 
-class CfgOptions(DictAction):
-    """MMEngine's ``key=value`` parser, with an error instead of a traceback."""
+class CfgOptions(Action):
+    """Collect ``KEY=VALUE``; :func:`.load_config` knows what the values should be."""
 
     def __call__(
         self,
@@ -21,11 +19,16 @@ class CfgOptions(DictAction):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Parse ``values``, or raise ``ArgumentError``."""
+        """Add ``values`` to those of the same option before, or raise an error."""
+        options = dict(getattr(namespace, self.dest) or {})
         for value in values:
-            if '=' not in value:
-                raise ArgumentError(self, f'expected KEY=VALUE, got {value!r}')
-        super().__call__(parser, namespace, values, option_string)
+            key, equals, text = value.partition('=')
+            if not equals or not key:
+                raise ArgumentError(
+                    self, f'expected KEY=VALUE, got {value!r}; quote values with blanks'
+                )
+            options[key] = text
+        setattr(namespace, self.dest, options)
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:
