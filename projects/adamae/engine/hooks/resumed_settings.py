@@ -30,10 +30,8 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
         runner (Runner): about to resume; optimizer and schedulers are built.
         checkpoint (dict): content of the file, changed in place.
     """
-    meta, by_epoch = (
-        checkpoint['meta'],
-        isinstance(runner.train_loop, EpochBasedTrainLoop),
-    )
+    meta = checkpoint['meta']
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     length = len(runner.train_loop.dataloader)
     changes = []
     saved_iter = meta['iter']
