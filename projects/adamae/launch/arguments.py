@@ -76,5 +76,8 @@ def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except kinds as error:
         if rank_and_local_rank()[1] == 0:
-            print(f'error: {error}', file=sys.stderr)
+            # An error of a loader's worker has its traceback in front.
+            text = str(error)
+            text = text.splitlines()[-1] if text.startswith('Caught ') else text
+            print(f'error: {text}', file=sys.stderr)
         raise SystemExit(2) from None

@@ -11,6 +11,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import STRATEGIES, Registry
 from mmengine.runner import Runner
 
+from ..datasets.unreadable import UnreadableVideos
 from ..engine.hooks import KnnHook
 from ..engine.hooks.compile_hook import compile_options
 from ..engine.sharded_strategy import ShardedStrategy
@@ -33,14 +34,20 @@ def check_training(cfg: Config) -> None:
     compile_options(cfg.get('compile', False))
     _check_hooks(cfg)
     _check_views(cfg, 'val')
-    check_data(cfg, ('train', 'val'))
+    check_data(cfg, ('train', 'val'), UnreadableVideos)
     check_classes(cfg, ('train', 'val'))
 
 
-def check_testing(cfg: Config) -> None:
-    """Check the config of a test, as :func:`check_training` does for training."""
+def check_testing(cfg: Config, skip_unreadable: bool = False) -> None:
+    """Check the config of a test, as :func:`check_training` does for training.
+
+    Args:
+        cfg (Config): the config.
+        skip_unreadable (bool): whether the test may go on without some of its videos.
+            Defaults to False.
+    """
     _check_views(cfg, 'test')
-    check_data(cfg, ('test',))
+    check_data(cfg, ('test',), UnreadableVideos if skip_unreadable else ())
     check_classes(cfg, ('test',))
 
 

@@ -100,6 +100,7 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
             than MMEngine's two, or ``auto_scale_lr`` a config without it.
     """
     require_keys(cfg, args.config, TRAINING_KEYS)
+    _keep_unreadable(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
@@ -159,7 +160,8 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
 
     Args:
         cfg (Config): of a model with a test set.
-        args (Namespace): has ``checkpoint`` and ``dump`` (None or a path).
+        args (Namespace): has ``checkpoint``, ``dump`` (None or a path) and
+            ``skip_unreadable``.
 
     Raises:
         FileNotFoundError: if the checkpoint does not exist.
@@ -171,6 +173,7 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
     require_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
+    _keep_unreadable(cfg, args.skip_unreadable)
     if args.dump is not None:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--dump: expected a .pkl file, got {args.dump}')
@@ -179,6 +182,12 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
             evaluators = [evaluators]
         dump = dict(type='DumpResults', out_file_path=args.dump)
         cfg.test_evaluator = [*evaluators, dump]
+
+
+def _keep_unreadable(cfg: Config, skip: bool = False) -> None:
+    """Let validation and test go on when a video cannot be read, in place."""
+    hook = dict(type='UnreadableVideosHook', skip_unreadable=skip)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
 
 
 def registered_class(registry: Registry, kind: Any) -> Any:
