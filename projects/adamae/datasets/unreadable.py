@@ -96,9 +96,9 @@ class UnreadableVideos(BaseActionDataset):
     One damaged file among thousands would otherwise end a run after days, with a
     decoder's message that does not name it. Such files are missing, must not be read,
     or cannot be decoded by ``DecordInit`` and ``DecordDecode``, by ``PyAVSkipInit``
-    and ``PyAVSkipDecode`` or by ``RawFrameDecode``; any other error passes as it is. While testing no video is
-    replaced: it is an error, or, with ``keep_unreadable``, a sample that no prediction
-    can be right for.
+    and ``PyAVSkipDecode`` or by ``RawFrameDecode``; any other error passes
+    as it is. While testing no video is replaced: it is an error, or, with
+    ``keep_unreadable``, a sample that no prediction can be right for.
 
     Attributes:
         keep_unreadable (bool): while testing, go on with an
