@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
+from ...datasets.from_config import iter_built
 from ...datasets.unreadable import UnreadableVideos
 from ...video.error import VideoError
 
@@ -50,8 +51,12 @@ class UnreadableVideosHook(Hook):
     def _begin(self, dataset: Dataset) -> None:
         self.errors: list[str] = []
         self.total = 0
-        for part in _iter_tolerant(dataset):
-            part.keep_unreadable = True
+        for part in iter_built(dataset):
+            # One sample a video is needed, which repeated augmentation does not give.
+            if isinstance(part, UnreadableVideos) and not isinstance(
+                part, RepeatAugDataset
+            ):
+                part.keep_unreadable = True
 
     def after_val_iter(
         self,
@@ -102,14 +107,3 @@ class UnreadableVideosHook(Hook):
             f'{split}: {len(errors)} of {size} videos could not be read and count as '
             'wrong'
         )
-
-
-def _iter_tolerant(dataset: Any) -> Iterator[UnreadableVideos]:
-    """Walk through the tolerant datasets under wrappers, which give one sample each."""
-    if isinstance(dataset, UnreadableVideos):
-        if not isinstance(dataset, RepeatAugDataset):
-            yield dataset
-        return
-    for part in (getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())):
-        if part is not None:
-            yield from _iter_tolerant(part)
