@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import find_latest_checkpoint
 
-from ..datasets.from_config import use_data_from
+from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
 from .model_sizes import follow_model
 from .paths import require_checkpoint, require_file
@@ -45,6 +45,12 @@ def load_config(args: Namespace) -> Config:
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options: {error.args[0]}') from error
     follow_model(cfg)
+    for split in SPLITS:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader and not loader.get('num_workers', 0):
+            # torch rejects both without workers.
+            loader.pop('persistent_workers', None)
+            loader.pop('prefetch_factor', None)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
