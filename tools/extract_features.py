@@ -1,7 +1,8 @@
 """Write what an encoder makes of videos to a file: a vector each, or its tokens.
 
 Beside OUT, OUT.txt has a line a video, in the order of the features: its name, a tab,
-its label (several with tabs between them, -1 if there is none).
+its label (several with tabs between them, -1 if there is none). Videos that cannot be
+read are named, and are in neither; the exit code is 1 then.
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -48,17 +49,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise ValueError(f'OUT: expected a .npy or .safetensors file, got {out}')
         cfg = launch.load_reading_config(args)
         split = args.split or from_config.eval_split(cfg)
-        launch.check_data(cfg, (split,))
+        launch.check_data(cfg, (split,), object)
         model = load_model(cfg, args.checkpoint).to(get_device())
         dataset = from_config.build_dataset(cfg, split, model.backbone.clip_size)
         loading = from_config.loader_kwargs(cfg)
-        batches = features.iter_features(model, dataset, **loading, tokens=args.tokens)
+        errors: dict[int, str] = {}
+        batches = features.iter_features(
+            model, dataset, **loading, tokens=args.tokens, errors=errors
+        )
         count = ceil(len(dataset) / loading['batch_size'])
         grid = model.backbone.token_grid if args.tokens else ()
         shape = (len(dataset), *grid, model.backbone.embed_dims)
-        features.write(out, track_iter_progress((batches, count)), shape)
-    features.write_names(Path(f'{out}.txt'), *from_config.names_and_labels(dataset))
+        done = features.write(out, track_iter_progress((batches, count)), shape)
+    names, labels = from_config.names_and_labels(dataset)
+    kept = [i for i in range(len(dataset)) if i not in errors]
+    names_file = Path(f'{out}.txt')
+    features.write_names(names_file, [names[i] for i in kept], labels[kept])
+    shape = (done, *shape[1:])
     print(f'{out}: {split}, {" x ".join(map(str, shape))}, names and labels in .txt')
+    launch.exit_with(errors.values())
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ from mmaction.registry import RUNNERS
 # projects.adamae first: see its compat.py.
 from projects.adamae import launch
 from projects.adamae.checkpoints import CheckpointMismatch
+from projects.adamae.video.error import VideoError
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -19,6 +20,11 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--dump', metavar='PKL', help='write every prediction to this pickle file'
     )
+    parser.add_argument(
+        '--skip-unreadable',
+        action='store_true',
+        help='succeed although videos cannot be read; they count as wrong',
+    )
     return parser.parse_args(argv)
 
 
@@ -28,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
         launch.apply_test_arguments(cfg, args)
-        launch.check_testing(cfg)
+        launch.check_testing(cfg, args.skip_unreadable)
         launch.init_distributed(cfg)
         runner = RUNNERS.build(cfg)
-    with launch.errors_in_one_line(CheckpointMismatch):
+    with launch.errors_in_one_line(CheckpointMismatch, VideoError):
         runner.test()
 
 

@@ -1,4 +1,7 @@
-"""Draw what a pre-trained model sees, predicts and looks at, as PNG files."""
+"""Draw what a pre-trained model sees, predicts and looks at, as PNG files.
+
+Videos that cannot be read are named, the others are drawn; the exit code is 1 then.
+"""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -55,14 +58,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             interval = args.frame_interval or train_frame_interval(cfg)
             clips = pictures.video_clips(model, args.video, interval)
         else:
-            launch.check_data(cfg, (args.split,))
+            launch.check_data(cfg, (args.split,), object)
             clips = pictures.dataset_clips(cfg, args.split, args.num, args.seed)
     out = Path(args.out or Path(cfg.work_dir) / 'pictures')
     out.mkdir(parents=True, exist_ok=True)
     for clip in clips:
-        path = out / f'{clip.name.replace("/", "_").replace(".", "_")}.png'
-        Image.fromarray(pictures.draw_clip(model, clip)).save(path)
-        print(path)
+        if isinstance(clip, pictures.Clip):
+            path = pictures.picture_path(out, clip.name, args.checkpoint)
+            Image.fromarray(pictures.draw_clip(model, clip)).save(path)
+            print(path)
+    launch.exit_with([str(clip) for clip in clips if isinstance(clip, ValueError)])
 
 
 if __name__ == '__main__':

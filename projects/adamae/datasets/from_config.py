@@ -34,6 +34,23 @@ def iter_datasets(dataset: Any, key: str = 'dataset') -> Iterator[tuple[str, Any
         yield key, dataset
 
 
+def iter_built(dataset: Any) -> Iterator[Any]:
+    """Walk through datasets that are built, as :func:`iter_datasets` through configs.
+
+    Args:
+        dataset (Dataset): a dataset, or a wrapper of MMEngine around others.
+
+    Yields:
+        Dataset: every dataset that wraps no other.
+    """
+    parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    for part in parts:
+        if part is None:
+            yield dataset
+        else:
+            yield from iter_built(part)
+
+
 def innermost(dataset: Any) -> Any:
     """Find the dataset with a pipeline under wrappers; of joined ones, the first.
 

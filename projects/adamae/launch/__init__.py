@@ -9,6 +9,7 @@ from .arguments import (
     add_common_arguments,
     add_reading_arguments,
     errors_in_one_line,
+    exit_with,
 )
 from .batch_report import report_batches, report_videos
 from .checks import check_length, check_testing, check_training
@@ -20,7 +21,7 @@ from .configs import (
     load_reading_config,
     require_keys,
 )
-from .data_checks import check_data
+from .data_checks import check_data, check_labels
 from .distributed import disable_amp_on_cpu, init_distributed
 
 __all__ = [
@@ -31,11 +32,13 @@ __all__ = [
     'apply_test_arguments',
     'apply_train_arguments',
     'check_data',
+    'check_labels',
     'check_length',
     'check_testing',
     'check_training',
     'disable_amp_on_cpu',
     'errors_in_one_line',
+    'exit_with',
     'init_distributed',
     'load_config',
     'load_reading_config',

@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Action, ArgumentError, ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,5 +79,20 @@ def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except kinds as error:
         if rank_and_local_rank()[1] == 0:
-            print(f'error: {error}', file=sys.stderr)
+            # An error of a loader's worker has its traceback in front.
+            text = str(error)
+            text = text.splitlines()[-1] if text.startswith('Caught ') else text
+            print(f'error: {text}', file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def exit_with(errors: Collection[str]) -> None:
+    """Report videos that were left out, one in a line, and exit with code 1.
+
+    Args:
+        errors (Collection[str]): none: nothing happens.
+    """
+    for error in errors:
+        print(f'error: {error}', file=sys.stderr)
+    if errors:
+        raise SystemExit(1)

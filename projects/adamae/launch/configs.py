@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from ..datasets.from_config import use_data_from
+from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
 from .model_sizes import follow_model
 from .options import parse_options
@@ -48,6 +48,12 @@ def load_config(args: Namespace) -> Config:
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options: {error.args[0]}') from error
     follow_model(cfg)
+    for split in SPLITS:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader and not loader.get('num_workers', 0):
+            # torch rejects both without workers.
+            loader.pop('persistent_workers', None)
+            loader.pop('prefetch_factor', None)
     if args.work_dir is not None:
         cfg.work_dir = os.path.expanduser(args.work_dir)
     elif cfg.get('work_dir') is None:
@@ -104,6 +110,7 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
             it.
     """
     require_keys(cfg, args.config, TRAINING_KEYS)
+    _keep_unreadable(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
@@ -163,7 +170,8 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
 
     Args:
         cfg (Config): of a model with a test set.
-        args (Namespace): has ``checkpoint`` and ``dump`` (None or a path).
+        args (Namespace): has ``checkpoint``, ``dump`` (None or a path) and
+            ``skip_unreadable``.
 
     Raises:
         FileNotFoundError: if the checkpoint does not exist.
@@ -175,6 +183,7 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
     require_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
+    _keep_unreadable(cfg, args.skip_unreadable)
     if args.dump is not None:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--dump: expected a .pkl file, got {args.dump}')
@@ -183,6 +192,12 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
             evaluators = [evaluators]
         dump = dict(type='DumpResults', out_file_path=args.dump)
         cfg.test_evaluator = [*evaluators, dump]
+
+
+def _keep_unreadable(cfg: Config, skip: bool = False) -> None:
+    """Let validation and test go on when a video cannot be read, in place."""
+    hook = dict(type='UnreadableVideosHook', skip_unreadable=skip)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
 
 
 def registered_class(registry: Registry, kind: Any) -> Any:

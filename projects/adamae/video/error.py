@@ -34,5 +34,5 @@ def video_errors(name: str, *decoder_errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        text = getattr(error, 'strerror', None) or str(error).strip()[:200]
+        text = getattr(error, 'strerror', None) or ' '.join(str(error).split())[:200]
         raise VideoError(f'{name}: expected a readable video, got: {text}') from error
