@@ -95,7 +95,7 @@ def augmentation(cfg, **changes):
     """The training pipeline behind the decoder, up to the erasing."""
     steps = cfg.train_pipeline
     kinds = [step.type for step in steps]
-    steps = steps[kinds.index('DecordDecode') + 1 : kinds.index('FormatShape')]
+    steps = steps[kinds.index('PyAVSkipDecode') + 1 : kinds.index('FormatShape')]
     steps[-1].transforms[0].update(changes)
     return Compose(steps)
 
@@ -271,7 +271,7 @@ def stated_clips(dataset, n):
     [(1, 168, 226), (7, 168, 226), (33, 226, 168), (100, 168, 226), (400, 168, 226)],
 )
 def test_views_of_a_real_file(dataset, num_frames, height, width, tmp_path):
-    """Frames and crops read back from pixels: H.264, decord, the shipped pipeline."""
+    """Frames and crops read back from pixels: H.264, the shipped pipeline."""
     video = numbered_video(num_frames, height, width)
     (tmp_path / 'a.mp4').write_bytes(encode_video(video, fps=12))
     (tmp_path / 'list.txt').write_text('a.mp4 3')

@@ -8,6 +8,7 @@ from mmaction.registry import RUNNERS
 # projects.adamae first: see its compat.py.
 from projects.adamae import launch
 from projects.adamae.checkpoints import CheckpointMismatch
+from projects.adamae.video.error import VideoError
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.disable_amp_on_cpu(cfg)
         runner = RUNNERS.build(cfg)
         launch.check_length(runner)
-    with launch.errors_in_one_line(CheckpointMismatch):
+    with launch.errors_in_one_line(CheckpointMismatch, VideoError):
         runner.train()
 
 

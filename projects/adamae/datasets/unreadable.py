@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
-from decord import DECORDError, DECORDLimitReachedError
 from mmaction.datasets import BaseActionDataset
-from mmaction.datasets.transforms import DecordDecode, DecordInit
 from mmengine.logging import print_log
 
-from ..video.error import VideoError, video_errors
+from ..video.error import VideoError
+from .checked_decord import check_decord
 
-# The last two: of a file it cannot open, or that has no frame.
-_DECORD_ERRORS = DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError
-
-
-class _DecordErrors:
-    """MMAction2's decord transform, with errors that are the video's told apart."""
-
-    def __init__(self, transform: Callable[[dict], Any]) -> None:
-        self.transform = transform
-
-    def __call__(self, results: dict) -> Any:
-        with video_errors(results['filename'], *_DECORD_ERRORS):
-            return self.transform(results)
-
-    def __repr__(self) -> str:
-        return repr(self.transform)
+# With nine unreadable videos in ten, one sample in 40,000 comes to this.
+_MAX_FAILURES_IN_A_ROW = 100
 
 
 class UnreadableVideos(BaseActionDataset):
@@ -36,17 +20,16 @@ class UnreadableVideos(BaseActionDataset):
 
     One damaged file among thousands would otherwise end a run after days, with a
     decoder's message that does not name it. Such files are missing, must not be read,
-    or cannot be decoded by ``DecordInit`` and ``DecordDecode`` or by ``PyAVSkipInit``
-    and ``PyAVSkipDecode``; any other error passes as it is. While testing no video is
-    replaced.
+    or cannot be decoded by ``PyAVSkipInit`` and ``PyAVSkipDecode``, or by decord's
+    transforms, which are checked, see :class:`.CheckedDecord`; any other error passes
+    as it is. While testing no video is replaced.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._named: set[int] = set()
+        self._failures_in_a_row = 0
         super().__init__(*args, **kwargs)
-        self.pipeline.transforms = [
-            _DecordErrors(t) if isinstance(t, (DecordInit, DecordDecode)) else t
-            for t in self.pipeline.transforms
-        ]
+        self.pipeline.transforms = check_decord(self.pipeline.transforms)
 
     def prepare_data(self, idx: int) -> Any:
         """Load a video.
@@ -59,14 +42,29 @@ class UnreadableVideos(BaseActionDataset):
             if the file cannot be read while training.
 
         Raises:
-            VideoError: if it cannot be read while testing; names the file.
+            VideoError: if it cannot be read while testing; names the file. While
+                training: if that happens to so many in a row that it is hardly chance.
         """
         try:
-            return super().prepare_data(idx)
+            data = super().prepare_data(idx)
         except VideoError as error:
             if self.test_mode:
                 raise
-            print_log(
-                f'{error}; another video takes its place', 'current', logging.WARNING
-            )
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row > _MAX_FAILURES_IN_A_ROW:
+                raise VideoError(
+                    f'expected readable videos, got {self._failures_in_a_row} in a row '
+                    f'that are not, the last {error}; rewrite them as H.264 in MP4 '
+                    '(with tools/data/transcode.py if FFmpeg reads them, else with a '
+                    'program that plays them), or name other videos'
+                ) from error
+            if idx not in self._named:
+                self._named.add(idx)
+                print_log(
+                    f'{error}; another video takes its place',
+                    'current',
+                    logging.WARNING,
+                )
             return None
+        self._failures_in_a_row = 0
+        return data

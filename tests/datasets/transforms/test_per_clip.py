@@ -130,12 +130,17 @@ def test_the_lines_of_the_documentation_work(tmp_path):
         Compose(pipelines[-1])
     loader, repeats = ([t.type for t in pipeline] for pipeline in pipelines)
     assert loader[:4] == [
-        'PyAVSkipInit',
+        'DecordInit',
         'SampleFrames',
-        'PyAVSkipDecode',
+        'DecordDecode',
         'MultiScaleCrop',
     ]
-    assert repeats[2:] == ['DecordDecode', 'PerClip', 'FormatShape', 'PackActionInputs']
+    assert repeats[2:] == [
+        'PyAVSkipDecode',
+        'PerClip',
+        'FormatShape',
+        'PackActionInputs',
+    ]
     inner = [t.type for t in pipelines[1][3].transforms]
     assert inner == ['MultiScaleCrop', 'Resize', 'Flip']
     assert cfg.train_dataloader.batch_size == 8
