@@ -102,7 +102,7 @@ def augmentation(cfg, **changes):
     """The training pipeline behind the decoder, up to the erasing."""
     steps = cfg.train_pipeline
     kinds = [step.type for step in steps]
-    steps = steps[kinds.index('DecordDecode') + 1 : kinds.index('FormatShape')]
+    steps = steps[kinds.index('PyAVSkipDecode') + 1 : kinds.index('FormatShape')]
     steps[-1].transforms[0].update(changes)
     return Compose(steps)
 
@@ -213,7 +213,7 @@ def test_loss_smooths_the_blended_labels():
     ],
 )
 def test_views_of_a_real_file(dataset, clips, height, width, tmp_path):
-    """Frames and crops of a file of 100 frames: H.264, decord, the shipped pipeline."""
+    """Frames and crops of a file of 100 frames: H.264, the shipped pipeline."""
     (line,) = write_videos(tmp_path, count=1, frames=100, size=(height, width))
     (tmp_path / 'list.txt').write_text(line)
     cfg = config(dataset).test_dataloader.dataset

@@ -9,36 +9,28 @@ from typing import Any
 
 import cv2
 import torch
-from decord import DECORDError, DECORDLimitReachedError
 from mmaction.datasets import BaseActionDataset
-from mmaction.datasets.transforms import DecordDecode, DecordInit, RawFrameDecode
+from mmaction.datasets.transforms import RawFrameDecode
 from mmaction.structures import ActionDataSample
 from mmengine.logging import print_log
 from torch import Tensor
 
 from ..video.error import VideoError, video_errors
+from .checked_decord import check_decord
 from .from_config import video_name
 
-# The last two: of a file it cannot open, or that has no frame.
-_DECORD_ERRORS = DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError
+# With nine unreadable videos in ten, one sample in 40,000 comes to this.
+_MAX_FAILURES_IN_A_ROW = 100
 
 
-class _DecordErrors:
-    """MMAction2's decord transform, with errors that are the video's told apart."""
+class _FrameErrors:
+    """MMAction2's reader of frames, with errors that name the frame."""
 
     def __init__(self, transform: Callable[[dict], Any]) -> None:
         self.transform = transform
 
-    def __call__(self, results: dict) -> Any:
-        with video_errors(results['filename'], *_DECORD_ERRORS):
-            return self.transform(results)
-
     def __repr__(self) -> str:
         return repr(self.transform)
-
-
-class _FrameErrors(_DecordErrors):
-    """MMAction2's reader of frames, with errors that name the frame."""
 
     def __call__(self, results: dict) -> Any:
         with video_errors(results['frame_dir'], _FrameError):
@@ -95,10 +87,11 @@ class UnreadableVideos(BaseActionDataset):
 
     One damaged file among thousands would otherwise end a run after days, with a
     decoder's message that does not name it. Such files are missing, must not be read,
-    or cannot be decoded by ``DecordInit`` and ``DecordDecode``, by ``PyAVSkipInit``
-    and ``PyAVSkipDecode`` or by ``RawFrameDecode``; any other error passes
-    as it is. While testing no video is replaced: it is an error, or, with
-    ``keep_unreadable``, a sample that no prediction can be right for.
+    or cannot be decoded by ``PyAVSkipInit`` and ``PyAVSkipDecode``, by
+    ``RawFrameDecode``, or by decord's transforms, which are checked, see
+    :class:`.CheckedDecord`; any other error passes as it is. While testing no video is
+    replaced: it is an error, or, with ``keep_unreadable``, a sample that no prediction
+    can be right for.
 
     Attributes:
         keep_unreadable (bool): while testing, go on with an
@@ -110,14 +103,12 @@ class UnreadableVideos(BaseActionDataset):
     _last_readable: int | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._named: set[int] = set()
+        self._failures_in_a_row = 0
         super().__init__(*args, **kwargs)
         self.pipeline.transforms = [
-            _DecordErrors(t)
-            if isinstance(t, (DecordInit, DecordDecode))
-            else _FrameErrors(t)
-            if isinstance(t, RawFrameDecode)
-            else t
-            for t in self.pipeline.transforms
+            _FrameErrors(t) if isinstance(t, RawFrameDecode) else t
+            for t in check_decord(self.pipeline.transforms)
         ]
 
     def prepare_data(self, idx: int) -> Any:
@@ -132,7 +123,8 @@ class UnreadableVideos(BaseActionDataset):
 
         Raises:
             VideoError: if it cannot be read while testing, unless
-                ``keep_unreadable``; names the file.
+                ``keep_unreadable``; names the file. While training: if that happens to
+                so many in a row that it is hardly chance.
         """
         try:
             packed = super().prepare_data(idx)
@@ -141,10 +133,23 @@ class UnreadableVideos(BaseActionDataset):
                 if self.keep_unreadable:
                     return self._pack_unreadable(idx, error)
                 raise
-            print_log(
-                f'{error}; another video takes its place', 'current', logging.WARNING
-            )
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row > _MAX_FAILURES_IN_A_ROW:
+                raise VideoError(
+                    f'expected readable videos, got {self._failures_in_a_row} in a row '
+                    f'that are not, the last {error}; rewrite them as H.264 in MP4 '
+                    '(with tools/data/transcode.py if FFmpeg reads them, else with a '
+                    'program that plays them), or name other videos'
+                ) from error
+            if idx not in self._named:
+                self._named.add(idx)
+                print_log(
+                    f'{error}; another video takes its place',
+                    'current',
+                    logging.WARNING,
+                )
             return None
+        self._failures_in_a_row = 0
         self._last_readable = idx
         return packed
 

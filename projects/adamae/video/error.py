@@ -9,6 +9,10 @@ from contextlib import contextmanager
 class VideoError(RuntimeError):
     """A video is missing, must not be read, or is damaged; the text names it."""
 
+    def __str__(self) -> str:
+        # A worker of a dataloader sends its traceback, which ends in this error.
+        return super().__str__().rpartition('VideoError: ')[2].strip()
+
 
 @contextmanager
 def video_errors(name: str, *decoder_errors: type[Exception]) -> Iterator[None]:

@@ -108,8 +108,13 @@ def test_the_lines_of_the_documentation_work(tmp_path):
         pipelines.append(cfg.train_dataloader.dataset.pipeline)
         Compose(pipelines[-1])
     loader, repeats = ([t.type for t in pipeline] for pipeline in pipelines)
-    assert loader[:3] == ['PyAVSkipInit', 'SampleFrames', 'PyAVSkipDecode']
-    assert repeats[2:] == ['DecordDecode', 'PerClip', 'FormatShape', 'PackActionInputs']
+    assert loader[:3] == ['DecordInit', 'SampleFrames', 'DecordDecode']
+    assert repeats[2:] == [
+        'PyAVSkipDecode',
+        'PerClip',
+        'FormatShape',
+        'PackActionInputs',
+    ]
     assert cfg.train_dataloader.batch_size == 8
 
 
