@@ -4,12 +4,7 @@ The tools parse their arguments and call these functions in order; a user's mist
 are found here, before a model is built, and reported in one line.
 """
 
-from .arguments import (
-    add_cfg_options,
-    add_common_arguments,
-    add_reading_arguments,
-    errors_in_one_line,
-)
+from .arguments import errors_in_one_line
 from .checks import check_length, check_testing, check_training
 from .configs import (
     TRAINING_KEYS,
@@ -24,9 +19,6 @@ from .distributed import disable_amp_on_cpu, init_distributed
 
 __all__ = [
     'TRAINING_KEYS',
-    'add_cfg_options',
-    'add_common_arguments',
-    'add_reading_arguments',
     'apply_test_arguments',
     'apply_train_arguments',
     'check_data',

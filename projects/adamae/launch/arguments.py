@@ -1,4 +1,4 @@
-"""What the tools share of their command lines."""
+"""Options on the command line, and errors that are reported there."""
 
 import sys
 from argparse import ArgumentError, ArgumentParser, Namespace
@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from .distributed import LAUNCHER_VARIABLES, rank_and_local_rank
+from .distributed import rank_and_local_rank
 
 
 class CfgOptions(DictAction):
@@ -26,44 +26,6 @@ class CfgOptions(DictAction):
             if '=' not in value:
                 raise ArgumentError(self, f'expected KEY=VALUE, got {value!r}')
         super().__call__(parser, namespace, values, option_string)
-
-
-def add_cfg_options(parser: ArgumentParser) -> None:
-    """Add ``--cfg-options`` and defaults for all that :func:`.load_config` reads."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        default={},
-        metavar='KEY=VALUE',
-        help='override settings of the config, for example '
-        'train_dataloader.batch_size=8 model.backbone.depth=6',
-    )
-    parser.set_defaults(work_dir=None, launcher='none')
-
-
-def add_reading_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of tools that encode videos: :func:`.load_reading_config`."""
-    parser.add_argument('config', help='path of the config of the model')
-    parser.add_argument('checkpoint', help='path of the checkpoint')
-    parser.add_argument(
-        '--data',
-        metavar='CONFIG',
-        help='use the datasets of this config (default: the first one)',
-    )
-    add_cfg_options(parser)
-
-
-def add_common_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments that train.py and test.py share, named as in MMAction2."""
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
-    add_cfg_options(parser)
-    parser.add_argument(
-        '--launcher',
-        choices=['none', *LAUNCHER_VARIABLES],
-        default='none',
-        help='what starts the processes; set by dist_*.sh and slurm_*.sh',
-    )
 
 
 @contextmanager

@@ -1,0 +1,65 @@
+"""What the tools share of their command lines.
+
+Importing ``projects.adamae`` takes seconds, so the tools do it after their arguments
+are parsed; this module lies outside and imports nothing.
+"""
+
+from argparse import Action, ArgumentParser, Namespace
+from typing import Any
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+SPLITS = ('train', 'val', 'test')
+
+
+class _CfgOptions(Action):
+    """:class:`projects.adamae.launch.arguments.CfgOptions`, imported when needed."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        from projects.adamae.launch.arguments import CfgOptions
+
+        action = CfgOptions(self.option_strings, self.dest, self.nargs)
+        action(parser, namespace, values, option_string)
+
+
+def add_cfg_options(parser: ArgumentParser) -> None:
+    """Add ``--cfg-options``, and defaults for all that ``launch.load_config`` reads."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=_CfgOptions,
+        default={},
+        metavar='KEY=VALUE',
+        help='override settings of the config, for example '
+        'train_dataloader.batch_size=8 model.backbone.depth=6',
+    )
+    parser.set_defaults(work_dir=None, launcher='none')
+
+
+def add_reading_arguments(parser: ArgumentParser) -> None:
+    """Add what ``launch.load_reading_config`` reads: for tools that encode videos."""
+    parser.add_argument('config', help='path of the config of the model')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        '--data',
+        metavar='CONFIG',
+        help='use the datasets of this config (default: the first one)',
+    )
+    add_cfg_options(parser)
+
+
+def add_common_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments that train.py and test.py share, named as in MMAction2."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    add_cfg_options(parser)
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='what starts the processes; set by dist_*.sh and slurm_*.sh',
+    )
