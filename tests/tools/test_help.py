@@ -9,7 +9,7 @@ from projects.adamae.datasets.preparers.transcode import TranscodeSpec
 from projects.adamae.launch.distributed import LAUNCHER_VARIABLES
 from tests.helpers import ROOT, load_tool, run_command
 
-TOOLS = sorted(ROOT.glob('tools/*.py')) + sorted(ROOT.glob('tools/data/*.py'))
+TOOLS = sorted(ROOT.glob('tools/[!_]*.py')) + sorted(ROOT.glob('tools/data/*.py'))
 # Prints the help of all tools, where nothing that takes long can be imported.
 HELP = """
 import runpy, sys
