@@ -10,14 +10,7 @@ from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 
-from mmengine.device import get_device
-from mmengine.utils import track_iter_progress
-
-from projects.adamae import launch
-from projects.adamae.apis.models import load_model
-from projects.adamae.datasets import from_config
-from projects.adamae.evaluation import features
-from projects.adamae.utils import cpu
+from projects.adamae_arguments import SPLITS, add_reading_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -25,7 +18,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser = ArgumentParser(
         description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
-    launch.add_reading_arguments(parser)
+    add_reading_arguments(parser)
     parser.add_argument('out', help='.npy or .safetensors (there: "features")')
     parser.add_argument(
         '--tokens',
@@ -34,7 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument(
         '--split',
-        choices=from_config.SPLITS,
+        choices=SPLITS,
         help='the videos (default: val, else test, else train)',
     )
     return parser.parse_args(argv)
@@ -43,6 +36,16 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from mmengine.device import get_device
+    from mmengine.utils import track_iter_progress
+
+    from projects.adamae import launch
+    from projects.adamae.apis.models import load_model
+    from projects.adamae.datasets import from_config
+    from projects.adamae.evaluation import features
+    from projects.adamae.utils import cpu
+
     out = Path(args.out)
     with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         if out.suffix not in ('.npy', '.safetensors'):

@@ -7,25 +7,16 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from math import ceil
 
-import torch
-from mmengine.device import get_device
-from mmengine.utils import track_iter_progress
-
-from projects.adamae import launch
-from projects.adamae.apis.models import load_model
-from projects.adamae.datasets import from_config
-from projects.adamae.evaluation import features
-from projects.adamae.evaluation.knn import check_settings, knn_accuracy
-from projects.adamae.utils import cpu
+from projects.adamae_arguments import SPLITS, add_reading_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
-    launch.add_reading_arguments(parser)
+    add_reading_arguments(parser)
     parser.add_argument(
         '--split',
-        choices=from_config.SPLITS[1:],
+        choices=SPLITS[1:],
         help='videos to classify (default: val, or test where there is no val)',
     )
     parser.add_argument(
@@ -40,6 +31,18 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    import torch
+    from mmengine.device import get_device
+    from mmengine.utils import track_iter_progress
+
+    from projects.adamae import launch
+    from projects.adamae.apis.models import load_model
+    from projects.adamae.datasets import from_config
+    from projects.adamae.evaluation import features
+    from projects.adamae.evaluation.knn import check_settings, knn_accuracy
+    from projects.adamae.utils import cpu
+
     with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         cfg = launch.load_reading_config(args)
         splits = ('train', args.split or from_config.eval_split(cfg))

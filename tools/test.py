@@ -3,12 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from mmaction.registry import RUNNERS
-
-# projects.adamae first: see its compat.py.
-from projects.adamae import launch
-from projects.adamae.checkpoints import CheckpointMismatch
-from projects.adamae.video.error import VideoError
+from projects.adamae_arguments import add_common_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -16,7 +11,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path of the checkpoint')
-    launch.add_common_arguments(parser)
+    add_common_arguments(parser)
     parser.add_argument(
         '--dump', metavar='PKL', help='write every prediction to this pickle file'
     )
@@ -31,6 +26,13 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from mmaction.registry import RUNNERS
+
+    from projects.adamae import launch
+    from projects.adamae.checkpoints import CheckpointMismatch
+    from projects.adamae.video.error import VideoError
+
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
         launch.apply_test_arguments(cfg, args)

@@ -3,19 +3,14 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from mmaction.registry import RUNNERS
-
-# projects.adamae first: see its compat.py.
-from projects.adamae import launch
-from projects.adamae.checkpoints import CheckpointMismatch
-from projects.adamae.video.error import VideoError
+from projects.adamae_arguments import add_common_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
-    launch.add_common_arguments(parser)
+    add_common_arguments(parser)
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         '--resume',
@@ -51,6 +46,13 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from mmaction.registry import RUNNERS
+
+    from projects.adamae import launch
+    from projects.adamae.checkpoints import CheckpointMismatch
+    from projects.adamae.video.error import VideoError
+
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
         launch.apply_train_arguments(cfg, args)

@@ -7,16 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.device import get_device
-from mmengine.runner import set_random_seed
-from PIL import Image
-
-from projects.adamae import launch
-from projects.adamae.apis import pictures
-from projects.adamae.apis.models import load_model
-from projects.adamae.datasets.from_config import train_frame_interval
-from projects.adamae.models import MAERecognizer
-from projects.adamae.utils import cpu
+from projects.adamae_arguments import add_cfg_options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -43,13 +34,25 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         help='in --video (default: the one of the training pipeline)',
     )
     parser.add_argument('--seed', type=int, default=0, help='of videos and masks')
-    launch.add_cfg_options(parser)
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from mmengine.device import get_device
+    from mmengine.runner import set_random_seed
+    from PIL import Image
+
+    from projects.adamae import launch
+    from projects.adamae.apis import pictures
+    from projects.adamae.apis.models import load_model
+    from projects.adamae.datasets.from_config import train_frame_interval
+    from projects.adamae.models import MAERecognizer
+    from projects.adamae.utils import cpu
+
     with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         cfg = launch.load_config(args)
         model = load_model(cfg, args.checkpoint, MAERecognizer).to(get_device())

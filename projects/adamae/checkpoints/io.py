@@ -178,7 +178,11 @@ def stated_arch(content: Mapping[str, Any]) -> Architecture:
         arch |= arch_from_config(meta['cfg'])
     if isinstance(args, Namespace):
         arch |= {k: getattr(args, arg, None) for k, arg in _RELEASED_ARGS.items()}
-    return {key: value for key, value in arch.items() if is_valid(key, value)}
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in arch.items()
+        if is_valid(key, value)
+    }
 
 
 def write_file(

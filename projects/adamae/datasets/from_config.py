@@ -159,7 +159,7 @@ def center_clip_pipeline(
     Returns:
         list[dict]: transforms, for videos of any size.
     """
-    clip_len, size, _ = clip_size
+    clip_len, height, width = clip_size
     return [
         dict(type='PyAVSkipInit'),
         dict(
@@ -169,8 +169,8 @@ def center_clip_pipeline(
             test_mode=True,
         ),
         dict(type='PyAVSkipDecode'),
-        dict(type='Resize', scale=(-1, size)),
-        dict(type='CenterCrop', crop_size=size),
+        dict(type='ResizeToCover', scale=(width, height)),
+        dict(type='CenterCrop', crop_size=(width, height)),
         dict(type='FormatShape', input_format='NCTHW'),
         dict(type='PackActionInputs'),
     ]

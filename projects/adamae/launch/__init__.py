@@ -4,13 +4,6 @@ The tools parse their arguments and call these functions in order; a user's mist
 are found here, before a model is built, and reported in one line.
 """
 
-from .arguments import (
-    add_cfg_options,
-    add_common_arguments,
-    add_reading_arguments,
-    errors_in_one_line,
-    exit_with,
-)
 from .batch_report import report_batches, report_videos
 from .checks import check_length, check_testing, check_training
 from .configs import (
@@ -23,12 +16,10 @@ from .configs import (
 )
 from .data_checks import check_data, check_labels
 from .distributed import disable_amp_on_cpu, init_distributed
+from .errors import errors_in_one_line, exit_with
 
 __all__ = [
     'TRAINING_KEYS',
-    'add_cfg_options',
-    'add_common_arguments',
-    'add_reading_arguments',
     'apply_test_arguments',
     'apply_train_arguments',
     'check_data',

@@ -28,7 +28,7 @@ def load_config(args: Namespace) -> Config:
     :func:`~.model_sizes.follow_model`.
 
     Args:
-        args (Namespace): of a tool with :func:`.add_cfg_options`.
+        args (Namespace): of a tool with ``--cfg-options``.
 
     Returns:
         Config: with ``work_dir`` and ``launcher`` set.
@@ -66,7 +66,7 @@ def load_reading_config(args: Namespace) -> Config:
     """Read the config of a model, with the datasets of ``--data`` if that is given.
 
     Args:
-        args (Namespace): of a tool with :func:`.add_reading_arguments`.
+        args (Namespace): of a tool with ``--data``.
 
     Raises:
         FileNotFoundError: if one of the configs does not exist.

@@ -1,16 +1,18 @@
-"""What the tools share of their command lines."""
+"""What the tools share of their command lines.
 
-import sys
+Importing ``projects.adamae`` takes seconds, so the tools do it after their arguments
+are parsed; this module lies outside and imports nothing.
+"""
+
 from argparse import Action, ArgumentError, ArgumentParser, Namespace
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from .distributed import LAUNCHER_VARIABLES, rank_and_local_rank
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+SPLITS = ('train', 'val', 'test')
 
 
 class CfgOptions(Action):
-    """Collect ``KEY=VALUE``; :func:`.load_config` knows what the values should be."""
+    """Collect ``KEY=VALUE``; ``launch.load_config`` knows what the values should be."""
 
     def __call__(
         self,
@@ -32,7 +34,7 @@ class CfgOptions(Action):
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:
-    """Add ``--cfg-options`` and defaults for all that :func:`.load_config` reads."""
+    """Add ``--cfg-options``, and defaults for all that ``launch.load_config`` reads."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -46,7 +48,7 @@ def add_cfg_options(parser: ArgumentParser) -> None:
 
 
 def add_reading_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of tools that encode videos: :func:`.load_reading_config`."""
+    """Add what ``launch.load_reading_config`` reads: for tools that encode videos."""
     parser.add_argument('config', help='path of the config of the model')
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument(
@@ -63,36 +65,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
-        choices=['none', *LAUNCHER_VARIABLES],
+        choices=LAUNCHERS,
         default='none',
         help='what starts the processes; set by dist_*.sh and slurm_*.sh',
     )
-
-
-@contextmanager
-def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
-    """Report errors of the given kinds in one line and exit with code 2.
-
-    Only the first process on each machine of a distributed run prints it.
-    """
-    try:
-        yield
-    except kinds as error:
-        if rank_and_local_rank()[1] == 0:
-            # An error of a loader's worker has its traceback in front.
-            text = str(error)
-            text = text.splitlines()[-1] if text.startswith('Caught ') else text
-            print(f'error: {text}', file=sys.stderr)
-        raise SystemExit(2) from None
-
-
-def exit_with(errors: Collection[str]) -> None:
-    """Report videos that were left out, one in a line, and exit with code 1.
-
-    Args:
-        errors (Collection[str]): none: nothing happens.
-    """
-    for error in errors:
-        print(f'error: {error}', file=sys.stderr)
-    if errors:
-        raise SystemExit(1)
