@@ -1,7 +1,7 @@
 # Pre-training, no labels used.
 _base_ = 'videos.py'
 
-sample = dict(type='SampleFrames', clip_len=16, frame_interval=4, num_clips=1)
+sample = dict(type='RepeatLastSampleFrames', clip_len=16, frame_interval=4, num_clips=1)
 multi_scale_crop = dict(
     type='MultiScaleCrop',
     input_size=224,

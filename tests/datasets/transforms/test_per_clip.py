@@ -131,7 +131,7 @@ def test_the_lines_of_the_documentation_work(tmp_path):
     loader, repeats = ([t.type for t in pipeline] for pipeline in pipelines)
     assert loader[:4] == [
         'PyAVSkipInit',
-        'SampleFrames',
+        'RepeatLastSampleFrames',
         'PyAVSkipDecode',
         'MultiScaleCrop',
     ]

@@ -5,6 +5,7 @@ from .load_object_mask import LoadObjectMask
 from .per_clip import PerClip
 from .pyav_skip_decode import PyAVSkipDecode
 from .pyav_skip_init import PyAVSkipInit
+from .repeat_last_sample_frames import RepeatLastSampleFrames
 from .segment_sample_frames import SegmentSampleFrames
 from .strided_sample_frames import StridedSampleFrames
 
@@ -14,6 +15,7 @@ __all__ = [
     'PerClip',
     'PyAVSkipDecode',
     'PyAVSkipInit',
+    'RepeatLastSampleFrames',
     'SegmentSampleFrames',
     'StridedSampleFrames',
 ]
