@@ -189,7 +189,7 @@ def test_initialization():
         qkv = part.blocks[0].attn.qkv.weight
         bound = (6 / (2 * width)) ** 0.5
         assert 0.95 * bound < qkv.abs().max() <= bound
-        for name in ('cls_token', 'pos_embed_spatial', 'pos_embed_temporal'):
+        for name in ('pos_embed_spatial', 'pos_embed_temporal'):
             assert 0.01 < getattr(part, name).std() < 0.03
     kernel = model.backbone.patch_embed.projection.weight
     bound = (6 / (64 + kernel[0].numel())) ** 0.5
