@@ -123,7 +123,7 @@ def test_a_still_clip_stays_still(dataset):
 
 
 def test_rand_augment_is_the_published_one():
-    (transform,) = augmentation(config('ssv2')).transforms[0].transforms.transforms
+    _, transform, _ = augmentation(config('ssv2')).transforms[0].transforms.transforms
     assert (transform.num_policies, transform.magnitude_std) == (4, 0.5)
     assert (transform.magnitude_level, transform.total_level) == (7, 10)
     assert len(transform.transforms) == 15

@@ -8,6 +8,7 @@ from .pyav_skip_init import PyAVSkipInit
 from .repeat_last_sample_frames import RepeatLastSampleFrames
 from .segment_sample_frames import SegmentSampleFrames
 from .strided_sample_frames import StridedSampleFrames
+from .swap_red_blue import SwapRedBlue
 
 __all__ = [
     'EvenThreeCrop',
@@ -18,4 +19,5 @@ __all__ = [
     'RepeatLastSampleFrames',
     'SegmentSampleFrames',
     'StridedSampleFrames',
+    'SwapRedBlue',
 ]
