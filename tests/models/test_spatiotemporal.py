@@ -271,7 +271,7 @@ def test_pretraining_recipe():
     cfg = Config.fromfile(CONFIGS / 'maest_vitl_k400_pretrain.py')
     steps = {step['type']: step for step in cfg.train_pipeline}
     assert steps['RepeatLastSampleFrames']['frame_interval'] == 4
-    assert steps['RandomResizedCrop']['area_range'] == (0.5, 1.0)
+    assert steps['RandomResizedCropWithinRatio']['area_range'] == (0.5, 1.0)
     assert steps['Flip']['flip_ratio'] == 0.5
     assert cfg.train_dataloader.dataset.num_repeats == 4
     assert cfg.optim_wrapper.clip_grad.max_norm == 0.02

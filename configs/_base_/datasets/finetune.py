@@ -61,7 +61,9 @@ random_erasing = dict(
     fill_std=[58.395, 57.12, 57.375],
 )
 random_resized_crop = dict(
-    type='RandomResizedCrop', area_range=(0.08, 1.0), aspect_ratio_range=(3 / 4, 4 / 3)
+    type='RandomResizedCropWithinRatio',
+    area_range=(0.08, 1.0),
+    aspect_ratio_range=(3 / 4, 4 / 3),
 )
 
 train_pipeline = [

@@ -133,11 +133,11 @@ def test_the_lines_of_the_documentation_work(tmp_path):
         'PyAVSkipInit',
         'RepeatLastSampleFrames',
         'PyAVSkipDecode',
-        'MultiScaleCrop',
+        'MultiScaleCropWithinFrame',
     ]
     assert repeats[2:] == ['DecordDecode', 'PerClip', 'FormatShape', 'PackActionInputs']
     inner = [t.type for t in pipelines[1][3].transforms]
-    assert inner == ['MultiScaleCrop', 'Resize', 'Flip']
+    assert inner == ['MultiScaleCropWithinFrame', 'Resize', 'Flip']
     assert cfg.train_dataloader.batch_size == 8
 
 

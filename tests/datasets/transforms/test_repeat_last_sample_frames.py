@@ -8,7 +8,11 @@ from mmengine.config import Config
 from projects.adamae.datasets.from_config import center_clip_pipeline
 from tests.helpers import CONFIGS
 
-RECIPES = sorted(CONFIGS.glob('*_pretrain.py'))
+# All other sizes derive from these.
+RECIPES = [
+    *CONFIGS.glob('adamae_vitb_*_pretrain.py'),
+    *CONFIGS.glob('maest_vitl_*_pretrain.py'),
+]
 
 
 def published(num_frames, interval, start=0):
@@ -31,7 +35,7 @@ def sampling_step(path):
 
 
 def test_all_pretraining_recipes_repeat_the_last_frame():
-    assert len(RECIPES) > 12
+    assert len(RECIPES) == 4
     steps = {path.stem: sampling_step(path) for path in RECIPES}
     intervals = {name: step.pop('frame_interval') for name, step in steps.items()}
     assert all(
