@@ -124,10 +124,10 @@ def _shift(
 
 
 def published_pipeline(frame_interval: int) -> list[dict]:
-    """Give the paper's pre-training pipeline, of MMAction2's own transforms."""
+    """Give the paper's pre-training pipeline, read as MMAction2 reads videos."""
     cfg = Config.fromfile(ROOT / 'configs/adamae_vitb_ssv2_pretrain.py').to_dict()
     pipeline = with_decord(cfg['train_dataloader']['dataset']['pipeline'])
-    sample = next(t for t in pipeline if t['type'] == 'SampleFrames')
+    sample = next(t for t in pipeline if t['type'].endswith('SampleFrames'))
     sample['frame_interval'] = frame_interval
     return pipeline
 

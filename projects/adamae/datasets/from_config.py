@@ -166,6 +166,7 @@ def center_clip_pipeline(
             type='SampleFrames',
             clip_len=clip_len,
             frame_interval=frame_interval,
+            out_of_bound_opt='repeat_last',
             test_mode=True,
         ),
         dict(type='PyAVSkipDecode'),

@@ -108,7 +108,7 @@ def test_the_lines_of_the_documentation_work(tmp_path):
         pipelines.append(cfg.train_dataloader.dataset.pipeline)
         Compose(pipelines[-1])
     loader, repeats = ([t.type for t in pipeline] for pipeline in pipelines)
-    assert loader[:3] == ['DecordInit', 'SampleFrames', 'DecordDecode']
+    assert loader[:3] == ['DecordInit', 'RepeatLastSampleFrames', 'DecordDecode']
     assert repeats[2:] == [
         'PyAVSkipDecode',
         'PerClip',

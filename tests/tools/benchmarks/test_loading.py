@@ -48,7 +48,7 @@ def test_every_transform_is_timed_and_clips_are_counted(files):
     assert four.clips == 4 and len(four.rates) == 2 and min(four.rates) > 0
     assert list(four.parts)[:4] == [
         'PyAVSkipInit',
-        'SampleFrames',
+        'RepeatLastSampleFrames',
         'PyAVSkipDecode',
         'PerClip',
     ]
@@ -81,7 +81,7 @@ def test_a_dataset_that_repeats_is_measured_as_it_is(files):
     assert measured['decoding alone'].clips == 3
     assert list(measured['this config'].parts)[:3] == [
         'DecordInit',
-        'SampleFrames',
+        'RepeatLastSampleFrames',
         'DecordDecode',
     ]
 
