@@ -328,7 +328,7 @@ def documented(heading):
 def test_documented_sizes(tmp_path):
     """One key each, and the snippet does what the first command does."""
     commands, code = documented('Other sizes')
-    sizes = ('img_size', 'img_size', 'num_frames', 'patch_size')
+    sizes = ('img_size', 'img_size', 'img_size', 'num_frames', 'patch_size')
     assert [list(o) for _, o in commands] == [[f'model.backbone.{s}'] for s in sizes]
     config, options = commands[0]
     given, mine = load(config, **options), load(child(tmp_path, code))
