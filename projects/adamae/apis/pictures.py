@@ -15,6 +15,7 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
+from ..datasets.checked_decord import check_decord
 from ..datasets.from_config import (
     center_clip_pipeline,
     iter_built,
@@ -74,6 +75,8 @@ def dataset_clips(
     dataset = DATASETS.build(config)
     for part in iter_built(dataset):
         part.test_mode = True  # an error, and not another video
+        # Also of datasets that are not ours: pictures of other frames tell nothing.
+        part.pipeline.transforms = check_decord(part.pipeline.transforms)
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(dataset), min(num, len(dataset)), replace=False)
     videos = ErrorsAsValues(dataset)
