@@ -27,8 +27,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     # These take seconds, and --help does not need them.
-    from mmaction.registry import RUNNERS
-
     from projects.adamae import launch
     from projects.adamae.checkpoints import CheckpointMismatch
     from projects.adamae.video.error import VideoError
@@ -38,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.apply_test_arguments(cfg, args)
         launch.check_testing(cfg, args.skip_unreadable)
         launch.init_distributed(cfg)
-        runner = RUNNERS.build(cfg)
+        runner = launch.build_runner(cfg, 'test')
     with launch.errors_in_one_line(CheckpointMismatch, VideoError):
         runner.test()
 

@@ -47,8 +47,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     # These take seconds, and --help does not need them.
-    from mmaction.registry import RUNNERS
-
     from projects.adamae import launch
     from projects.adamae.checkpoints import CheckpointMismatch
     from projects.adamae.video.error import VideoError
@@ -59,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.check_training(cfg)
         launch.init_distributed(cfg)
         launch.disable_amp_on_cpu(cfg)
-        runner = RUNNERS.build(cfg)
+        runner = launch.build_runner(cfg, 'train')
         launch.check_length(runner)
         launch.report_batches(runner)
         launch.report_videos(runner)

@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             path = pictures.picture_path(out, clip.name, args.checkpoint)
             Image.fromarray(pictures.draw_clip(model, clip)).save(path)
             print(path)
-    launch.exit_with([str(clip) for clip in clips if isinstance(clip, ValueError)])
+    launch.exit_with([str(c) for c in clips if not isinstance(c, pictures.Clip)])
 
 
 if __name__ == '__main__':

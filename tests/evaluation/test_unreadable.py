@@ -7,6 +7,8 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from safetensors.numpy import load_file
 
+from projects.adamae.evaluation.features import unreadable
+from projects.adamae.video.error import VideoError
 from tests.helpers import run_tool, tiny_model_cfg, video_dataset_cfg, write_videos
 
 
@@ -85,3 +87,11 @@ def test_nothing_can_be_read(root, capsys):
     options = {'train_dataloader.dataset.ann_file': root / 'none.txt'}
     run(root, 'knn_eval', '--k', 1, code=2, **options)
     assert 'error: train: no video can be read: ' in capsys.readouterr().err
+
+
+def test_error_of_the_reader_is_handed_on():
+    text = f'a.mp4: expected what a reader expects, got {"a codec, " * 40}; do this'
+    assert str(unreadable('a.mp4', VideoError(text))) == text
+    error = unreadable('b.mp4', RuntimeError('cannot\nopen\0 ' + 'x' * 300))
+    assert str(error).startswith('b.mp4: cannot be read (RuntimeError: cannot open x')
+    assert len(str(error)) < 250

@@ -56,7 +56,9 @@ def test_no_video_takes_the_place_of_a_broken_one(draw, root):
     code, names, errors = draw('--split', 'train')
     assert code == 1 and len(names) == 2
     assert [name[:12] for name in names] == ['videos_0_mp4', 'videos_1_mp4']
-    assert errors[-1].startswith(f'error: {root}/videos/bad.mp4: cannot be read (')
+    assert errors[-1].startswith(
+        f'error: {root}/videos/bad.mp4: expected a readable video, '
+    )
 
 
 def test_files_that_are_no_videos(draw, root, tmp_path):
@@ -64,7 +66,7 @@ def test_files_that_are_no_videos(draw, root, tmp_path):
     code, names, errors = draw('--video', bad, good)
     assert code == 1 and len(names) == 1 and names[0].startswith('videos_0_mp4')
     assert [line for line in errors if line.startswith('error: ')] == errors[-1:]
-    assert 'bad.mp4: cannot be read (' in errors[-1]
+    assert 'bad.mp4: expected a readable video, ' in errors[-1]
     assert draw('--video', good)[0] == 0
 
 

@@ -15,6 +15,7 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
+from ..datasets.checked_decord import check_decord
 from ..datasets.from_config import (
     center_clip_pipeline,
     iter_built,
@@ -23,6 +24,7 @@ from ..datasets.from_config import (
 )
 from ..evaluation.features import ErrorsAsValues, unreadable
 from ..models.mae_recognizer import MAERecognizer
+from ..video.error import VideoError
 from ..visualization.sheet import draw_prediction
 
 # Bytes of a file's name, short of the 255 that file systems take.
@@ -44,7 +46,7 @@ class Clip(NamedTuple):
 
 def dataset_clips(
     cfg: Config, split: str, num: int, seed: int
-) -> list[Clip | ValueError]:
+) -> list[Clip | VideoError]:
     """Take some clips of a config's dataset, by its own pipeline.
 
     No video takes the place of one that cannot be read.
@@ -56,7 +58,7 @@ def dataset_clips(
         seed (int): of the choice.
 
     Returns:
-        list[Clip | ValueError]: in the order of the dataset; an error, which names the
+        list[Clip | VideoError]: in the order of the dataset; an error, which names the
         file, for each that cannot be read.
 
     Raises:
@@ -73,13 +75,15 @@ def dataset_clips(
     dataset = DATASETS.build(config)
     for part in iter_built(dataset):
         part.test_mode = True  # an error, and not another video
+        # Also of datasets that are not ours: pictures of other frames tell nothing.
+        part.pipeline.transforms = check_decord(part.pipeline.transforms)
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(dataset), min(num, len(dataset)), replace=False)
     videos = ErrorsAsValues(dataset)
     numbers = sorted(chosen.tolist())
     names = [video_name(dataset.get_data_info(i)) for i in numbers]
     return [
-        packed if isinstance(packed, ValueError) else Clip(name, _first(packed))
+        packed if isinstance(packed, VideoError) else Clip(name, _first(packed))
         for name, packed in zip(
             _short(names), (videos[i] for i in numbers), strict=True
         )
@@ -113,7 +117,7 @@ def _short(files: Sequence[str]) -> list[str]:
 
 def video_clips(
     model: MAERecognizer, files: list[str], frame_interval: int = 1
-) -> list[Clip | ValueError]:
+) -> list[Clip | VideoError]:
     """Take the clip in the middle of video files, cut to the size of a model.
 
     Args:
@@ -122,7 +126,7 @@ def video_clips(
         frame_interval (int): frames from one frame of the clip to the next.
 
     Returns:
-        list[Clip | ValueError]: one per file; an error, which names it, for each that
+        list[Clip | VideoError]: one per file; an error, which names it, for each that
         cannot be read.
 
     Raises:
@@ -133,7 +137,7 @@ def video_clips(
     missing = [file for file in files if not Path(file).is_file()]
     if missing:
         raise FileNotFoundError(f'no such video: {", ".join(missing)}')
-    clips: list[Clip | ValueError] = []
+    clips: list[Clip | VideoError] = []
     for file, name in zip(files, _short(files), strict=True):
         try:
             packed = pipeline(dict(filename=file, start_index=0, modality='RGB'))

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..datasets.from_config import video_name
 from ..utils.fileio import atomic_path
+from ..video.error import VideoError, one_line
 
 
 class ErrorsAsValues(Dataset):
@@ -43,13 +44,12 @@ class ErrorsAsValues(Dataset):
             return unreadable(video_name(self.dataset.get_data_info(index)), error)
 
 
-def unreadable(name: str, error: Exception) -> ValueError:
+def unreadable(name: str, error: Exception) -> VideoError:
     """Say in one line which video cannot be read, and why."""
-    text = str(error).removeprefix(f'{name}: ')
-    # Of a file that is no video, decoders quote the beginning.
-    text = ''.join(c if c.isprintable() else ' ' for c in text)
-    text = ' '.join(text.split())[:200]
-    return ValueError(f'{name}: cannot be read ({type(error).__name__}: {text})')
+    if isinstance(error, VideoError):
+        return VideoError(str(error))  # without what its traceback holds
+    kind = type(error).__name__
+    return VideoError(f'{name}: cannot be read ({kind}: {one_line(error)})')
 
 
 @torch.no_grad()
@@ -112,7 +112,7 @@ def iter_features(
         Tensor: features of a batch, on the CPU, in the order of the dataset.
 
     Raises:
-        ValueError: if a video cannot be read, unless ``errors`` are kept; names it.
+        VideoError: if a video cannot be read, unless ``errors`` are kept; names it.
     """
     loader = DataLoader(
         ErrorsAsValues(dataset),
@@ -155,16 +155,16 @@ def extract(
         Tensor: shape (V, D), float32, on the CPU, in the order of the dataset.
 
     Raises:
-        ValueError: on every process, if one of them cannot read a video; names it.
+        VideoError: on every process, if one of them cannot read a video; names it.
     """
     share, problem = torch.empty(0), None
     try:
         share = torch.cat([*iter_features(model, dataset, batch_size, num_workers)])
-    except ValueError as error:
+    except VideoError as error:
         problem = str(error)
     # Otherwise the other processes would wait for this one.
     for message in filter(None, all_gather_object(problem)):
-        raise ValueError(message)
+        raise VideoError(message)
     return torch.stack(all_gather(share), dim=1).flatten(0, 1)[: len(dataset)]
 
 

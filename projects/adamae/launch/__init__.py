@@ -17,11 +17,13 @@ from .configs import (
 from .data_checks import check_data, check_labels
 from .distributed import disable_amp_on_cpu, init_distributed
 from .errors import errors_in_one_line, exit_with
+from .runner import build_runner
 
 __all__ = [
     'TRAINING_KEYS',
     'apply_test_arguments',
     'apply_train_arguments',
+    'build_runner',
     'check_data',
     'check_labels',
     'check_length',

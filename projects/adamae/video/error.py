@@ -38,5 +38,12 @@ def video_errors(name: str, *decoder_errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        text = getattr(error, 'strerror', None) or ' '.join(str(error).split())[:200]
+        text = getattr(error, 'strerror', None) or one_line(error)
         raise VideoError(f'{name}: expected a readable video, got: {text}') from error
+
+
+def one_line(error: Exception) -> str:
+    """Give the text of a library's error in one short line."""
+    # Of a file that is no video, decoders quote the beginning.
+    text = ''.join(c if c.isprintable() else ' ' for c in str(error))
+    return ' '.join(text.split())[:200]

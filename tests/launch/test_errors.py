@@ -32,8 +32,9 @@ def test_errors_are_one_line(toy, tmp_path, capsys, command, options, message):
     with pytest.raises(SystemExit) as exit_info:
         run_tool(*command, **options)
     assert exit_info.value.code == 2
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith('error: ') and message in line
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = (line for line in lines if line.startswith('error: '))
+    assert message in line
 
 
 def test_option_without_value(capsys):
