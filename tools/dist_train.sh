@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train with several processes, one a GPU (or on CPUs, where there is no GPU).
+# Train with several processes, one per GPU (or on CPUs, where there is no GPU).
 set -euo pipefail
 if (($# < 2)); then
     cat >&2 <<'USAGE'

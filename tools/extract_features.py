@@ -1,6 +1,6 @@
-"""Write what an encoder makes of videos to a file: a vector each, or its tokens.
+"""Write what an encoder makes of videos to a file: one vector each, or its tokens.
 
-Beside OUT, OUT.txt has a line a video, in the order of the features: its name, a tab,
+OUT.txt has one line per video, in the order of the features: its name, a tab,
 its label (several with tabs between them, -1 if there is none). Videos that cannot be
 read are named, and are in neither; the exit code is 1 then.
 """

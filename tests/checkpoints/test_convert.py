@@ -235,6 +235,12 @@ def test_half_of_the_system_is_not_written_as_the_whole(tmp_path):
         read_checkpoint(path).to('released')
 
 
+@pytest.mark.parametrize('override', [{'num_heads': 12}, {'backbone.num_heads': '12'}])
+def test_wrong_overrides(finetuned, override):
+    with pytest.raises(ValueError, match='^overrides: expected keys backbone.img_size'):
+        read_checkpoint(finetuned, override)
+
+
 def test_the_tool(tmp_path, finetuned, capsys):
     assert set(load_tool('convert_checkpoint').FAMILIES) == set(FAMILIES)
     arguments = (finetuned, tmp_path / 'hf', '--to', 'transformers')

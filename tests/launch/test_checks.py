@@ -59,6 +59,10 @@ def test_a_schedule_longer_than_the_run():
     message = r'begins after 40 epochs.* has only 40.*param_scheduler\.0\.end='
     with pytest.raises(ValueError, match=message):
         check(train_cfg=dict(max_epochs=40), param_scheduler=schedule)
+    # One epoch cannot be divided.
+    with pytest.raises(ValueError, match='has only 1; .*param_scheduler=None'):
+        check(train_cfg=dict(max_epochs=1), param_scheduler=schedule)
+    check(train_cfg=dict(max_epochs=1), param_scheduler=None)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,21 @@ def test_gather_and_split():
     assert torch.equal(gather_tokens(x[:1], masked)[1, 1], x[0, 3])
 
 
+def test_gathering_keeps_one_index_per_token():
+    kept = []
+
+    def keep(tensor):
+        if tensor.dtype == ids.dtype:
+            kept.append(tensor.untyped_storage().nbytes())
+        return tensor
+
+    tokens = torch.randn(2, 6, 8, requires_grad=True)
+    ids = torch.tensor([[0, 2, 5], [1, 3, 4]])
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        gather_tokens(tokens, ids)
+    assert kept == [ids.nbytes]
+
+
 def test_normalized_patches_are_standard_and_do_not_see_brightness():
     patches = torch.rand(2, 5, 32, 3).double()
     close = dict(rtol=0, atol=1e-4)  # of the eps

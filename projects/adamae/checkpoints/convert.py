@@ -116,9 +116,16 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError: if there is nothing there.
-        ValueError: if it is damaged, unsafe or of no known kind, or if a weight is not
-            finite or does not fit the others.
+        ValueError: if it is damaged, unsafe or of no known kind, if a weight is not
+            finite or does not fit the others, or if an override has an unknown key or
+            a wrong value.
     """
+    for key, value in (overrides or {}).items():
+        if key not in OVERRIDABLE or not is_valid(key, value):
+            raise ValueError(
+                f'overrides: expected keys {", ".join(OVERRIDABLE)} with values as in '
+                f'a config, got {key}={value!r}'
+            )
     content = read_file(path)
     try:
         stored = weights_in(content)
@@ -172,8 +179,8 @@ def convert(
 
     Raises:
         OSError: if ``src`` does not exist, or ``dst`` does and ``force`` is not set.
-        ValueError: if ``src`` cannot be read, the other side has no place for its
-            content, or ``dst`` is a folder in place of a file or the reverse.
+        ValueError: if ``src`` or ``overrides`` are wrong, the other side has no place
+            for its content, or ``dst`` is a folder in place of a file or the reverse.
     """
     dst = Path(dst)
     if dst.exists():

@@ -172,11 +172,15 @@ def _check_schedule(cfg: Config) -> None:
         begin = scheduler.get('begin', 0)
         if length is not None and begin >= length:
             unit = 'epochs' if by_epoch else 'iterations'
+            shorter = (
+                'shorten what comes before it too, for example --cfg-options '
+                f'param_scheduler.{max(index - 1, 0)}.end=1 '
+                f'param_scheduler.{index}.begin=1'
+            )
+            constant = 'keep the rate constant with --cfg-options param_scheduler=None'
             raise ValueError(
                 f'param_scheduler.{index}: begins after {begin} {unit}, but the run '
-                f'has only {length}; shorten what comes before it too, for example '
-                f'--cfg-options param_scheduler.{max(index - 1, 0)}.end=1 '
-                f'param_scheduler.{index}.begin=1'
+                f'has only {length}; {shorter if length > 1 else constant}'
             )
 
 

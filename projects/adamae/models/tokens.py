@@ -91,7 +91,10 @@ def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
         Tensor: shape (B, K, ...).
     """
     ids = ids.reshape(*ids.shape, *[1] * (x.ndim - 2))
-    return torch.take_along_dim(x, ids, dim=1)
+    # torch.take_along_dim would make an index for every value, and keep it for backward.
+    return x.expand(ids.shape[0], *x.shape[1:]).gather(
+        1, ids.expand(-1, -1, *x.shape[2:])
+    )
 
 
 def check_mask(mask: Tensor, shape: tuple[int, ...]) -> int:

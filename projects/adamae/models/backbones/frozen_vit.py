@@ -14,9 +14,9 @@ from .masked_vit import MaskedVisionTransformer
 class FrozenMixin(MaskedVisionTransformer):
     """What makes an encoder one that is not trained any further, for linear probes.
 
-    It gives the mean over its normalized tokens, which is the vector of
-    ``features.encode``, and stays in evaluation mode. State-dict keys are those of
-    pre-training, the final norm included.
+    It gives the mean over its normalized tokens, the vector of
+    ``evaluation.features.encode``, and stays in evaluation mode. State-dict keys are
+    those of pre-training, the final norm included.
 
     Args:
         **kwargs: as in the encoder; ``use_mean_pooling`` defaults to False.
