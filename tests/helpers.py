@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 
 from projects.adamae.models.tokens import TokenSample, split_ids
 from projects.adamae.video.writer import encode_video
@@ -38,7 +38,9 @@ def run_tool(name, *arguments, **cfg_options):
     if options:
         options.insert(0, '--cfg-options')
     # MMEngine names a run by the second; two of one second would share their state.
-    MessageHub._instance_dict.clear()
+    # Loggers that an earlier test left behind write to its terminal, which is closed.
+    for kind in (MessageHub, MMLogger):
+        kind._instance_dict.clear()
     load_tool(name).main([*map(str, arguments), *options])
 
 

@@ -216,9 +216,10 @@ def test_pretraining_recipe(system, dataset):
     cfg = load(f'{system}_vitb_{dataset}_pretrain.py')
     steps = {step['type']: step for step in cfg.train_dataloader.dataset.pipeline}
     assert ('Flip' in steps) == (dataset == 'k400')
-    assert steps['SampleFrames']['clip_len'] == 16
-    assert steps['SampleFrames']['frame_interval'] == (4 if dataset == 'k400' else 2)
-    assert steps['MultiScaleCrop']['scales'] == (1, 0.875, 0.75, 0.66)
+    sample = steps['RepeatLastSampleFrames']
+    assert sample['clip_len'] == 16
+    assert sample['frame_interval'] == (4 if dataset == 'k400' else 2)
+    assert steps['MultiScaleCropWithinFrame']['scales'] == (1, 0.875, 0.75, 0.66)
     epochs = dict(adamae=(800, 800), videomae=(2400, 1600))[system]
     assert cfg.train_cfg.max_epochs == epochs[dataset == 'k400']
     assert cfg.auto_scale_lr.base_batch_size == 256
@@ -327,7 +328,7 @@ def documented(heading):
 def test_documented_sizes(tmp_path):
     """One key each, and the snippet does what the first command does."""
     commands, code = documented('Other sizes')
-    sizes = ('img_size', 'img_size', 'num_frames', 'patch_size')
+    sizes = ('img_size', 'img_size', 'img_size', 'num_frames', 'patch_size')
     assert [list(o) for _, o in commands] == [[f'model.backbone.{s}'] for s in sizes]
     config, options = commands[0]
     given, mine = load(config, **options), load(child(tmp_path, code))

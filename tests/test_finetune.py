@@ -57,7 +57,7 @@ def test_recipe(dataset, classes, lr, epochs, clips):
     assert cfg.train_cfg.max_epochs == epochs
     steps = {step.get('type'): step for step in cfg.train_pipeline}
     assert ('Flip' in steps) == (dataset == 'k400')
-    assert steps['RandomResizedCrop']['area_range'] == (0.08, 1)
+    assert steps['RandomResizedCropWithinRatio']['area_range'] == (0.08, 1)
     blends = cfg.model.data_preprocessor.blending.augments
     assert [b.alpha for b in blends] == [0.8, 1.0]
     head = cfg.model.cls_head
@@ -102,7 +102,7 @@ def augmentation(cfg, **changes):
     """The training pipeline behind the decoder, up to the erasing."""
     steps = cfg.train_pipeline
     kinds = [step.type for step in steps]
-    steps = steps[kinds.index('DecordDecode') + 1 : kinds.index('FormatShape')]
+    steps = steps[kinds.index('PyAVSkipDecode') + 1 : kinds.index('FormatShape')]
     steps[-1].transforms[0].update(changes)
     return Compose(steps)
 
@@ -130,7 +130,7 @@ def test_a_still_clip_stays_still(dataset):
 
 
 def test_rand_augment_is_the_published_one():
-    (transform,) = augmentation(config('ssv2')).transforms[0].transforms.transforms
+    _, transform, _ = augmentation(config('ssv2')).transforms[0].transforms.transforms
     assert (transform.num_policies, transform.magnitude_std) == (4, 0.5)
     assert (transform.magnitude_level, transform.total_level) == (7, 10)
     assert len(transform.transforms) == 15
@@ -213,7 +213,7 @@ def test_loss_smooths_the_blended_labels():
     ],
 )
 def test_views_of_a_real_file(dataset, clips, height, width, tmp_path):
-    """Frames and crops of a file of 100 frames: H.264, decord, the shipped pipeline."""
+    """Frames and crops of a file of 100 frames: H.264, the shipped pipeline."""
     (line,) = write_videos(tmp_path, count=1, frames=100, size=(height, width))
     (tmp_path / 'list.txt').write_text(line)
     cfg = config(dataset).test_dataloader.dataset
@@ -462,7 +462,7 @@ def test_repeated_augmentation_gives_copies_of_the_same_frames(toy):
     assert not torch.equal(clips[0], clips[1])
 
     # Without augmentation the copies are equal: one decoded clip.
-    drawn = ('TransformBroadcaster', 'RandomResizedCrop')
+    drawn = ('TransformBroadcaster', 'RandomResizedCropWithinRatio')
     dataset.pipeline = [s for s in dataset.pipeline if s.type not in drawn]
     clips = [copy['inputs'] for copy in DATASETS.build(dataset)[0]]
     assert torch.equal(clips[0], clips[1]) and torch.equal(clips[1], clips[2])

@@ -30,5 +30,5 @@ if ! command -v nvidia-smi >/dev/null; then
     export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
 fi
 
-exec "${PYTHON:-python}" -m torch.distributed.run "${meet[@]}" \
+exec "${PYTHON:-python}" "$tools/_torchrun.py" "${meet[@]}" \
     --nproc-per-node="$gpus" "$tools/$tool" "$@" --launcher pytorch

@@ -14,10 +14,6 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from projects.adamae import launch
-from projects.adamae.analysis.study import newest_metrics
-from projects.adamae.utils.cpu import KEEP_FREED_MEMORY
-
 ROOT = Path(__file__).resolve().parents[1]
 
 PRETRAIN = 'configs/demo/motion_pretrain.py'
@@ -70,9 +66,8 @@ def train(title: str, config: str, work_dir: Path, epochs: int, *options: str) -
     if (ROOT / checkpoint).exists():
         print(f'\n== {title}\n   already there: {checkpoint}', flush=True)
     else:
-        resume = ['--resume'] if (ROOT / work_dir / 'last_checkpoint').exists() else []
         options = (f'train_cfg.max_epochs={epochs}', *options)
-        command = ['tools/train.py', config, '--work-dir', work_dir, *resume]
+        command = ['tools/train.py', config, '--work-dir', work_dir, '--resume']
         run(title, *command, '--cfg-options', *options)
     return checkpoint
 
@@ -94,12 +89,18 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from projects.adamae import launch
+
     with launch.errors_in_one_line(RuntimeError):
         demo(args)
 
 
 def demo(args: Namespace) -> None:
     """Run the five steps, and print what came out."""
+    from projects.adamae.analysis.study import newest_metrics
+    from projects.adamae.utils.cpu import KEEP_FREED_MEMORY
+
     start = time.time()
     # Another length is another run: nothing of it is mixed up with what is there.
     pretrain = args.out / f'pretrain_{args.pretrain_epochs}'

@@ -1,7 +1,8 @@
 """Write what an encoder makes of videos to a file: one vector each, or its tokens.
 
 OUT.txt has one line per video, in the order of the features: its name, a tab,
-its label (several with tabs between them, -1 if there is none).
+its label (several with tabs between them, -1 if there is none). Videos that cannot be
+read are named, and are in neither; the exit code is 1 then.
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -9,14 +10,7 @@ from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 
-from mmengine.device import get_device
-from mmengine.utils import track_iter_progress
-
-from projects.adamae import launch
-from projects.adamae.apis.models import load_model
-from projects.adamae.datasets import from_config
-from projects.adamae.evaluation import features
-from projects.adamae.utils import cpu
+from projects.adamae_arguments import SPLITS, add_reading_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -24,7 +18,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser = ArgumentParser(
         description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
-    launch.add_reading_arguments(parser)
+    add_reading_arguments(parser)
     parser.add_argument('out', help='.npy or .safetensors (there: "features")')
     parser.add_argument(
         '--tokens',
@@ -33,7 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument(
         '--split',
-        choices=from_config.SPLITS,
+        choices=SPLITS,
         help='the videos (default: val, else test, else train)',
     )
     return parser.parse_args(argv)
@@ -42,23 +36,41 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from mmengine.device import get_device
+    from mmengine.utils import track_iter_progress
+
+    from projects.adamae import launch
+    from projects.adamae.apis.models import load_model
+    from projects.adamae.datasets import from_config
+    from projects.adamae.evaluation import features
+    from projects.adamae.utils import cpu
+
     out = Path(args.out)
     with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         if out.suffix not in ('.npy', '.safetensors'):
             raise ValueError(f'OUT: expected a .npy or .safetensors file, got {out}')
         cfg = launch.load_reading_config(args)
         split = args.split or from_config.eval_split(cfg)
-        launch.check_data(cfg, (split,))
+        launch.check_data(cfg, (split,), object)
         model = load_model(cfg, args.checkpoint).to(get_device())
         dataset = from_config.build_dataset(cfg, split, model.backbone.clip_size)
         loading = from_config.loader_kwargs(cfg)
-        batches = features.iter_features(model, dataset, **loading, tokens=args.tokens)
+        errors: dict[int, str] = {}
+        batches = features.iter_features(
+            model, dataset, **loading, tokens=args.tokens, errors=errors
+        )
         count = ceil(len(dataset) / loading['batch_size'])
         grid = model.backbone.token_grid if args.tokens else ()
         shape = (len(dataset), *grid, model.backbone.embed_dims)
-        features.write(out, track_iter_progress((batches, count)), shape)
-    features.write_names(Path(f'{out}.txt'), *from_config.names_and_labels(dataset))
+        done = features.write(out, track_iter_progress((batches, count)), shape)
+    names, labels = from_config.names_and_labels(dataset)
+    kept = [i for i in range(len(dataset)) if i not in errors]
+    names_file = Path(f'{out}.txt')
+    features.write_names(names_file, [names[i] for i in kept], labels[kept])
+    shape = (done, *shape[1:])
     print(f'{out}: {split}, {" x ".join(map(str, shape))}, names and labels in .txt')
+    launch.exit_with(errors.values())
 
 
 if __name__ == '__main__':

@@ -3,10 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from mmengine.registry import init_default_scope
-
-from projects.adamae import launch
-from projects.adamae.analysis import flops
+from projects.adamae_arguments import add_cfg_options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -20,13 +17,19 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         metavar=('C', 'T', 'H', 'W'),
         help='size of the view (default: what the backbone is built for)',
     )
-    launch.add_cfg_options(parser)
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from mmengine.registry import init_default_scope
+
+    from projects.adamae import launch
+    from projects.adamae.analysis import flops
+
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
         launch.require_keys(cfg, args.config, ('model',))

@@ -6,6 +6,8 @@ again, so that an interrupted study goes on where it stopped. The outcome is
 OUT/table.md and OUT/plot.png.
 """
 
+from __future__ import annotations
+
 import os
 from argparse import (
     ArgumentParser,
@@ -15,11 +17,12 @@ from argparse import (
 )
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from projects.adamae import launch
-from projects.adamae.analysis import study
+if TYPE_CHECKING:
+    from projects.adamae.analysis import study
 
-DEMO = study.FINETUNE.parent
+DEMO = Path(__file__).resolve().parents[1] / 'configs/demo'
 
 
 def method(text: str) -> study.Method:
@@ -28,6 +31,8 @@ def method(text: str) -> study.Method:
     config = Path(path)
     if not config.is_file():
         raise ArgumentTypeError(f'{path}: no such config')
+    from projects.adamae.analysis import study
+
     options = (f'model.sampler.mask_ratio={ratio}',) if ratio else ()
     return study.Method(config.stem + (ratio and f' {ratio}'), config, options)
 
@@ -42,7 +47,6 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         nargs='+',
         type=method,
         metavar='CONFIG[@RATIO]',
-        default=[method(str(p)) for p in sorted(DEMO.glob('*_pretrain.py'))],
         help='methods of pre-training, with their own mask ratio or another one '
         '(default: every configs/demo/*_pretrain.py)',
     )
@@ -56,13 +60,19 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from projects.adamae import launch
+    from projects.adamae.analysis import study
+
+    shipped = map(str, sorted(DEMO.glob('*_pretrain.py')))
+    pretrain = args.pretrain or [method(config) for config in shipped]
     os.environ['MOTION_DATA'] = str(args.data)
     with launch.errors_in_one_line(FileNotFoundError, RuntimeError):
         if not (args.data / 'dataset.json').exists():
             raise FileNotFoundError(
                 f'no dataset in {args.data}; see tools/make_motion_dataset.py'
             )
-        methods = [*args.pretrain, study.SCRATCH]
+        methods = [*pretrain, study.SCRATCH]
         results = study.run_study(methods, args.seeds, args.out, args.jobs)
     text = study.table(results)
     (args.out / 'table.md').write_text(text + '\n')

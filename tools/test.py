@@ -3,11 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from mmaction.registry import RUNNERS
-
-# projects.adamae first: see its compat.py.
-from projects.adamae import launch
-from projects.adamae.checkpoints import CheckpointMismatch
+from projects.adamae_arguments import add_common_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -15,9 +11,14 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path of the checkpoint')
-    launch.add_common_arguments(parser)
+    add_common_arguments(parser)
     parser.add_argument(
         '--dump', metavar='PKL', help='write every prediction to this pickle file'
+    )
+    parser.add_argument(
+        '--skip-unreadable',
+        action='store_true',
+        help='succeed although videos cannot be read; they count as wrong',
     )
     return parser.parse_args(argv)
 
@@ -25,13 +26,18 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from projects.adamae import launch
+    from projects.adamae.checkpoints import CheckpointMismatch
+    from projects.adamae.video.error import VideoError
+
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
         launch.apply_test_arguments(cfg, args)
-        launch.check_testing(cfg)
+        launch.check_testing(cfg, args.skip_unreadable)
         launch.init_distributed(cfg)
-        runner = RUNNERS.build(cfg)
-    with launch.errors_in_one_line(CheckpointMismatch):
+        runner = launch.build_runner(cfg, 'test')
+    with launch.errors_in_one_line(CheckpointMismatch, VideoError):
         runner.test()
 
 

@@ -3,24 +3,26 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from mmaction.registry import RUNNERS
-
-# projects.adamae first: see its compat.py.
-from projects.adamae import launch
-from projects.adamae.checkpoints import CheckpointMismatch
+from projects.adamae_arguments import add_common_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
-    launch.add_common_arguments(parser)
-    parser.add_argument(
+    add_common_arguments(parser)
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
         help='resume from this checkpoint, or from the newest in the work folder',
+    )
+    start.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start over in a work folder that holds checkpoints, and replace them',
     )
     parser.add_argument('--amp', action='store_true', help='use mixed precision')
     parser.add_argument('--no-validate', action='store_true', help='skip validation')
@@ -44,15 +46,22 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from projects.adamae import launch
+    from projects.adamae.checkpoints import CheckpointMismatch
+    from projects.adamae.video.error import VideoError
+
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
         launch.apply_train_arguments(cfg, args)
         launch.check_training(cfg)
         launch.init_distributed(cfg)
         launch.disable_amp_on_cpu(cfg)
-        runner = RUNNERS.build(cfg)
+        runner = launch.build_runner(cfg, 'train')
         launch.check_length(runner)
-    with launch.errors_in_one_line(CheckpointMismatch):
+        launch.report_batches(runner)
+        launch.report_videos(runner)
+    with launch.errors_in_one_line(CheckpointMismatch, VideoError):
         runner.train()
 
 

@@ -1,19 +1,13 @@
-"""Draw what a pre-trained model sees, predicts and looks at, as PNG files."""
+"""Draw what a pre-trained model sees, predicts and looks at, as PNG files.
+
+Videos that cannot be read are named, the others are drawn; the exit code is 1 then.
+"""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.device import get_device
-from mmengine.runner import set_random_seed
-from PIL import Image
-
-from projects.adamae import launch
-from projects.adamae.apis import pictures
-from projects.adamae.apis.models import load_model
-from projects.adamae.datasets.from_config import train_frame_interval
-from projects.adamae.models import MAERecognizer
-from projects.adamae.utils import cpu
+from projects.adamae_arguments import add_cfg_options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -40,13 +34,25 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         help='in --video (default: the one of the training pipeline)',
     )
     parser.add_argument('--seed', type=int, default=0, help='of videos and masks')
-    launch.add_cfg_options(parser)
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from mmengine.device import get_device
+    from mmengine.runner import set_random_seed
+    from PIL import Image
+
+    from projects.adamae import launch
+    from projects.adamae.apis import pictures
+    from projects.adamae.apis.models import load_model
+    from projects.adamae.datasets.from_config import train_frame_interval
+    from projects.adamae.models import MAERecognizer
+    from projects.adamae.utils import cpu
+
     with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         cfg = launch.load_config(args)
         model = load_model(cfg, args.checkpoint, MAERecognizer).to(get_device())
@@ -55,14 +61,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             interval = args.frame_interval or train_frame_interval(cfg)
             clips = pictures.video_clips(model, args.video, interval)
         else:
-            launch.check_data(cfg, (args.split,))
+            launch.check_data(cfg, (args.split,), object)
             clips = pictures.dataset_clips(cfg, args.split, args.num, args.seed)
     out = Path(args.out or Path(cfg.work_dir) / 'pictures')
     out.mkdir(parents=True, exist_ok=True)
     for clip in clips:
-        path = out / f'{clip.name.replace("/", "_").replace(".", "_")}.png'
-        Image.fromarray(pictures.draw_clip(model, clip)).save(path)
-        print(path)
+        if isinstance(clip, pictures.Clip):
+            path = pictures.picture_path(out, clip.name, args.checkpoint)
+            Image.fromarray(pictures.draw_clip(model, clip)).save(path)
+            print(path)
+    launch.exit_with([str(c) for c in clips if not isinstance(c, pictures.Clip)])
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ val_sample = dict(sample, test_mode=True)
 train_dataloader = dict(
     num_workers=2,
     dataset=dict(
-        type='VideoDataset',
+        type='TolerantVideoDataset',
         ann_file=data_root + 'train.txt',
         data_prefix=dict(video=video_root),
     ),
@@ -22,7 +22,7 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='VideoDataset',
+        type='TolerantVideoDataset',
         ann_file=data_root + 'val.txt',
         data_prefix=dict(video=video_root),
         test_mode=True,

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +33,61 @@ def _folder(package: str) -> Path | None:
     """Where a top-level package is installed, found without importing it."""
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec and spec.origin else None
+
+
+@contextmanager
+def deferred(name: str, function: str) -> Iterator[None]:
+    """Let ``from name import function`` give a function that imports when called.
+
+    Everything else that is asked of the module while this lasts gets the real one.
+    Afterwards the module is as if nobody had imported it.
+
+    Args:
+        name (str): of a module; if it is loaded, or not installed, nothing happens.
+        function (str): of its functions or classes, one that is only called.
+    """
+    package, *parts = name.split('.')
+    folder = _folder(package)
+    if name in sys.modules or folder is None:
+        yield
+        return
+    stand_in = types.ModuleType(name, f'Stand-in: imports {name} when it is needed.')
+    stand_in.__spec__ = ModuleSpec(name, None)
+    path = folder.joinpath(*parts)
+    if path.is_dir():
+        stand_in.__path__ = [str(path)]
+
+    def real(attribute: str) -> Any:
+        # Imports and `inspect` look at every module; nobody needs this one for that.
+        if attribute.startswith('__') and attribute != '__version__':
+            raise AttributeError(attribute)
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return real(function)(*args, **kwargs)
+
+    vars(stand_in).update({function: call, '__getattr__': real})
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+
+
+def import_without(name: str, function: str, importer: str) -> None:
+    """Import a module without another one that it uses in a rare function only.
+
+    ``transformers``, ``scipy.stats`` and torch's compiler took three of the eight
+    seconds of processor time that importing this project took, for an optimizer, a
+    transform of poses and a layer of detectors. All of them work as before.
+
+    Applies: where the module is installed and not loaded yet.
+    """
+    with deferred(name, function):
+        importlib.import_module(importer)
 
 
 def provide_drn() -> None:
@@ -53,6 +109,7 @@ def provide_drn() -> None:
     sys.modules[name] = module
 
 
+@deferred('torch._dynamo.utils', 'is_compile_supported')
 def declare_torchvision_operators() -> torch_library.Library | None:
     """Make torchvision importable where its native library does not fit torch.
 
@@ -124,6 +181,21 @@ def quiet_mmcv_lite() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformable')
         importlib.import_module('mmcv.cnn.bricks.transformer')
+
+
+def quiet_file_client() -> None:
+    """Use MMEngine's own hooks without two warnings of deprecation a run.
+
+    ``CheckpointHook`` and ``LoggerHook`` make a ``FileClient``, which MMEngine 0.10.7
+    itself calls deprecated; no config can change that.
+
+    Applies: always; the module logs nothing else.
+
+    Source: ``mmengine/fileio/file_client.py``
+    """
+    vars(importlib.import_module('mmengine.fileio.file_client')).update(
+        print_log=lambda *args, **kwargs: None
+    )
 
 
 def pickle_history_as_arrays() -> None:
@@ -200,6 +272,27 @@ def classify_in_float32() -> None:
     head.loss_by_feat = loss_by_feat
 
 
+def average_over_listed_classes() -> None:
+    """Let the mean accuracy over classes leave out classes without a video.
+
+    MMAction2 1.2.0 counts a class that was answered, but is nobody's label, as one with
+    accuracy 0: ``acc/mean1`` falls with every such class.
+
+    Applies: always; where all answers are labels in the list nothing changes.
+
+    Source: ``mmaction/evaluation/functional/accuracy.py``
+    """
+
+    def mean_class_accuracy(scores: Any, labels: Any) -> float:
+        labels = np.asarray(labels)
+        right = np.argmax(scores, axis=1) == labels
+        return np.mean([right[labels == label].mean() for label in np.unique(labels)])
+
+    for module in ('functional.accuracy', 'functional', 'metrics.acc_metric', ''):
+        name = f'mmaction.evaluation.{module}'.rstrip('.')
+        vars(importlib.import_module(name))['mean_class_accuracy'] = mean_class_accuracy
+
+
 def write_local_files_atomically() -> None:
     """Replace MMEngine's ``local`` file backend by one that leaves no half files.
 
@@ -247,12 +340,16 @@ def keep_inherited_decoders() -> None:
 
 
 provide_drn()
+import_without('transformers', 'Adafactor', 'mmengine.optim.optimizer.builder')
 quiet_mmcv_lite()
 _torchvision_operators = declare_torchvision_operators()
 disable_multimodal_models()
+import_without('scipy.stats', 'mode', 'mmaction.datasets.transforms.pose_transforms')
+quiet_file_client()
 pickle_history_as_arrays()
 allow_checkpoint_globals()
 classify_in_float32()
+average_over_listed_classes()
 write_local_files_atomically()
 write_checkpoint_pointer_atomically()
 keep_inherited_decoders()

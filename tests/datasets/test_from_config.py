@@ -5,6 +5,7 @@ from mmaction.datasets import RepeatAugDataset, VideoDataset
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 
+from projects.adamae import TolerantVideoDataset
 from projects.adamae.analysis import memory
 from projects.adamae.datasets.from_config import (
     build_dataset,
@@ -64,8 +65,8 @@ class OwnDataset(VideoDataset):
 @pytest.mark.parametrize(
     'kind, options, built, length',
     [
-        ('RepeatAugDataset', {}, VideoDataset, 2),
-        ('TolerantRepeatAugDataset', dict(sample_once=True), VideoDataset, 2),
+        ('RepeatAugDataset', {}, TolerantVideoDataset, 2),
+        ('TolerantRepeatAugDataset', dict(sample_once=True), TolerantVideoDataset, 2),
         ('OwnDataset', dict(num_repeats=3), OwnDataset, 6),
     ],
 )

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_flatten
 
 from projects.adamae.checkpoints import load_pretrained
+from projects.adamae.launch import build_runner
 from tests.helpers import (
     ROOT,
     run_command,
@@ -105,11 +106,13 @@ def alone(monkeypatch, tmp_path):
     torch.distributed.destroy_process_group()
 
 
-def test_whole_checkpoints_in_and_out(alone, tmp_path):
+def test_whole_checkpoints_in_and_out(alone, tmp_path, capsys):
     cfg = Config.fromfile(write_config(tmp_path, True))
     cfg.merge_from_dict(dict(launcher='pytorch', work_dir=str(tmp_path / 'run')))
-    runner = RUNNERS.build(cfg)
+    runner = build_runner(cfg, 'train')
     runner.train()
+    start = capsys.readouterr().out.partition('Epoch(train)')[0]
+    assert 'Start of the run' in start and start.count('\n') < 20, start
     saved = torch.load(tmp_path / 'run/epoch_1.pth')
     plain = MODELS.build(cfg.model)
     plain.load_state_dict(saved['state_dict'])

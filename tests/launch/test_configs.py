@@ -21,7 +21,8 @@ def load(toy, *argv):
 
 def applied(*argv, **keys):
     """A config that has what training needs, and ``keys``, after train's arguments."""
-    cfg = Config({**{key: {} for key in launch.TRAINING_KEYS}, **keys})
+    keys = {'work_dir': 'nowhere', **{key: {} for key in launch.TRAINING_KEYS}, **keys}
+    cfg = Config(keys)
     launch.apply_train_arguments(cfg, train_arguments('toy.py', *argv))
     return cfg
 
@@ -79,21 +80,21 @@ def test_no_validate():
 
 def test_resume(tmp_path):
     newest, older = str(tmp_path / 'epoch_2.pth'), str(tmp_path / 'older.pth')
-    torch.save({}, newest)
     torch.save({}, older)
-    work_dir, pointer = str(tmp_path), tmp_path / 'last_checkpoint'
-    cfg = applied(f'--resume={newest}', work_dir=work_dir)
-    assert cfg.resume and cfg.load_from == newest
+    work_dir = str(tmp_path)
     # --resume alone: the newest checkpoint, and until there is one `load_from`.
     cfg = applied('--resume', work_dir=work_dir, load_from=older)
     assert not cfg.resume and cfg.load_from == older
-    pointer.write_text(newest)
-    cfg = applied('--resume', work_dir=work_dir, load_from=older)
-    assert cfg.resume and cfg.load_from == newest
-    for empty in ('', ' \n'):
-        pointer.write_text(empty)
-        with pytest.raises(ValueError, match='last_checkpoint: .* got an empty file'):
-            applied('--resume', work_dir=work_dir, load_from=older)
+    state = dict(meta=dict(epoch=2, iter=2), message_hub={}, optimizer={})
+    torch.save(state, newest)
+    cfg = applied(f'--resume={older}', work_dir=work_dir)
+    assert cfg.resume and cfg.load_from == older
+    for keys in (dict(argv=['--resume'], load_from=older), dict(argv=[], resume=True)):
+        cfg = applied(*keys.pop('argv'), work_dir=work_dir, **keys)
+        assert cfg.resume and cfg.load_from == newest
+    with pytest.raises(ValueError, match='without checkpoints .*, got epoch_2.pth; go'):
+        applied(work_dir=work_dir, load_from=older)
+    assert not applied('--overwrite', work_dir=work_dir).get('resume')
 
 
 @pytest.mark.parametrize(('batch_size', 'passes'), [(8, 1), (2, 4)])

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from projects.adamae import launch
 from projects.adamae.launch import distributed
-from tests.helpers import ROOT, free_port, run_command
+from tests.helpers import CONFIGS, ROOT, free_port, run_command
 
 
 @pytest.mark.parametrize('accelerator', [False, True])
@@ -139,3 +139,35 @@ def test_slurm_trains_and_tests_with_two_processes(toy, slurm):
     script = ROOT / 'tools/slurm_test.sh'
     result = run_command(script, *job, checkpoint, *work_dir, **env)
     assert 'Epoch(test) [2/2]    acc/top1' in result.stdout
+
+
+@pytest.mark.parametrize('accelerator', [True, False])
+@pytest.mark.parametrize('config', ['adamae_vitb_ssv2_pretrain.py', None])
+def test_unused_parameters_are_looked_for(accelerator, config, monkeypatch):
+    """``find_unused_parameters=True`` of the config, whatever else it has."""
+    monkeypatch.setattr(distributed, 'has_accelerator', lambda: accelerator)
+    monkeypatch.setattr(distributed, '_init_gloo', lambda *_: None)
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        monkeypatch.setenv(name, '0')
+    cfg = Config.fromfile(CONFIGS / config) if config else Config()
+    cfg.launcher, cfg.find_unused_parameters = 'pytorch', True
+    launch.init_distributed(cfg)
+    # Without a wrapper MMEngine makes its own, which looks at the config.
+    wrapper = cfg.get('model_wrapper_cfg') or cfg
+    assert wrapper.find_unused_parameters
+    if config:
+        assert wrapper.gradient_as_bucket_view
+
+
+def test_what_the_wrapper_says_of_unused_parameters_stays(monkeypatch):
+    monkeypatch.setattr(distributed, 'has_accelerator', lambda: True)
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        monkeypatch.setenv(name, '0')
+    for wrapper in (
+        dict(find_unused_parameters=False),
+        dict(type='MMFullyShardedDataParallel'),
+    ):
+        cfg = Config(dict(find_unused_parameters=True, model_wrapper_cfg=wrapper))
+        cfg.launcher = 'pytorch'
+        launch.init_distributed(cfg)
+        assert cfg.model_wrapper_cfg == wrapper

@@ -69,7 +69,7 @@ def test_initialization():
         qkv = part.blocks[0].attn.qkv.weight
         bound = (6 / (2 * width)) ** 0.5
         assert 0.95 * bound < qkv.abs().max() <= bound
-        for name in ('cls_token', 'pos_embed_spatial', 'pos_embed_temporal'):
+        for name in ('pos_embed_spatial', 'pos_embed_temporal'):
             assert 0.01 < getattr(part, name).std() < 0.03
     kernel = model.backbone.patch_embed.projection.weight
     bound = (6 / (64 + kernel[0].numel())) ** 0.5
@@ -127,8 +127,8 @@ def test_layers_and_decay_in_fine_tuning(size, depth, rate):
 def test_pretraining_recipe():
     cfg = Config.fromfile(CONFIGS / 'maest_vitl_k400_pretrain.py')
     steps = {step['type']: step for step in cfg.train_pipeline}
-    assert steps['SampleFrames']['frame_interval'] == 4
-    assert steps['RandomResizedCrop']['area_range'] == (0.5, 1.0)
+    assert steps['RepeatLastSampleFrames']['frame_interval'] == 4
+    assert steps['RandomResizedCropWithinRatio']['area_range'] == (0.5, 1.0)
     assert steps['Flip']['flip_ratio'] == 0.5
     assert cfg.train_dataloader.dataset.num_repeats == 4
     assert cfg.optim_wrapper.clip_grad.max_norm == 0.02

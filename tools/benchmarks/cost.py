@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from projects.adamae import launch
 from projects.adamae.analysis import cost, memory
 from projects.adamae.datasets.from_config import clips_per_video
+from projects.adamae_arguments import add_cfg_options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -32,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         type=float,
         help='clips per second that a core loads, see tools/benchmarks/loading.py',
     )
-    launch.add_cfg_options(parser)
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     for name in ('videos', 'epochs', 'clips_per_core'):
         value = getattr(args, name)

@@ -19,6 +19,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
+from projects.adamae.utils.sizes import height_and_width
+
 # What MMEngine brings itself, where the shipped configs name something else.
 STOCK = {
     'default_hooks.runtime_info.type': 'RuntimeInfoHook',
@@ -137,7 +139,7 @@ def toy_run(cfg: Config, iterations: int) -> dict[str, Any]:
         }
     )
     backbone = run.model.backbone
-    size = (backbone.num_frames, backbone.img_size, backbone.img_size)
+    size = (backbone.num_frames, *height_and_width(backbone.img_size))
     batch = run.train_dataloader.batch_size
     run.train_dataloader = dict(
         batch_size=batch,

@@ -20,6 +20,7 @@ import projects.adamae  # noqa: F401  registers the transforms
 from projects.adamae import launch
 from projects.adamae.datasets.from_config import innermost, repeats_decode
 from projects.adamae.video.folder import find_videos
+from projects.adamae_arguments import add_cfg_options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -53,7 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         default=os.path.join(tempfile.gettempdir(), 'adamae-loading-videos'),
         help='folder of the generated videos (default: %(default)s)',
     )
-    launch.add_cfg_options(parser)
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     for name in ('count', 'rounds'):
         if getattr(args, name) < 1:

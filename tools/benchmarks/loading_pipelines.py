@@ -55,6 +55,7 @@ FLOOR = 'decoding alone'
 Variant: TypeAlias = Sequence[dict] | Mapping[str, Any]
 # Loaders that stand for each other.
 _LOADERS = {'DecordInit': 'PyAVSkipInit', 'DecordDecode': 'PyAVSkipDecode'}
+_DECORD = {ours: theirs for theirs, ours in _LOADERS.items()}
 
 
 def write_videos(folder: Path, kind: VideoKind, count: int) -> list[str]:
@@ -123,10 +124,10 @@ def _shift(
 
 
 def published_pipeline(frame_interval: int) -> list[dict]:
-    """Give the paper's pre-training pipeline, of MMAction2's own transforms."""
+    """Give the paper's pre-training pipeline, read as MMAction2 reads videos."""
     cfg = Config.fromfile(ROOT / 'configs/adamae_vitb_ssv2_pretrain.py').to_dict()
-    pipeline = cfg['train_dataloader']['dataset']['pipeline']
-    sample = next(t for t in pipeline if t['type'] == 'SampleFrames')
+    pipeline = with_decord(cfg['train_dataloader']['dataset']['pipeline'])
+    sample = next(t for t in pipeline if t['type'].endswith('SampleFrames'))
     sample['frame_interval'] = frame_interval
     return pipeline
 
@@ -134,6 +135,11 @@ def published_pipeline(frame_interval: int) -> list[dict]:
 def with_skipping(pipeline: Sequence[dict]) -> list[dict]:
     """Replace decord by ``PyAVSkipInit`` and ``PyAVSkipDecode``."""
     return [{**t, 'type': _LOADERS.get(t['type'], t['type'])} for t in pipeline]
+
+
+def with_decord(pipeline: Sequence[dict]) -> list[dict]:
+    """Replace ``PyAVSkipInit`` and ``PyAVSkipDecode`` by decord."""
+    return [{**t, 'type': _DECORD.get(t['type'], t['type'])} for t in pipeline]
 
 
 def with_repeats(pipeline: Sequence[dict], repeats: int) -> list[dict]:
@@ -165,9 +171,14 @@ def variants(
         found[f'PyAVSkip, {several}'] = with_repeats(with_skipping(published), repeats)
     else:
         found['this config'] = own
-        # MMAction2's repeating dataset insists on decord.
-        if not isinstance(own, Mapping) and any(t['type'] in _LOADERS for t in own):
-            found['this config, PyAVSkip'] = with_skipping(own)
+        if isinstance(own, Mapping):
+            return found
+        for name, other in (
+            ('PyAVSkip', with_skipping(own)),
+            ('decord', with_decord(own)),
+        ):
+            if other != list(own):
+                found[f'this config, {name}'] = other
     return found
 
 

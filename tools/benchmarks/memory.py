@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 
 from projects.adamae import launch
 from projects.adamae.analysis import memory
+from projects.adamae_arguments import add_cfg_options
 
 TABLE1_CONFIG = 'configs/adamae_vitb_ssv2_pretrain.py'
 
@@ -56,7 +57,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         metavar='ROWS',
         help="the paper's Table 1 (its first ROWS), instead of a config",
     )
-    launch.add_cfg_options(parser)
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     if (args.config is None) == (args.table1 is None):
         parser.error('expected a config, or --table1')

@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from worker_processes import MALLOC, Worker, interleave, ratio, summarize
 
 from projects.adamae import launch
+from projects.adamae_arguments import add_cfg_options
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +59,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument('--device', help='(default: a GPU if there is one)')
     parser.add_argument('--dtype', choices=['float32', 'bfloat16', 'float16'])
     parser.add_argument('--compile', action='store_true', help='compile ours')
-    launch.add_cfg_options(parser)
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     for name in ('batch_size', 'steps', 'iterations'):
         if getattr(args, name) < 1:

@@ -5,29 +5,24 @@ import sys
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from projects.adamae import launch
-from projects.adamae.datasets.preparers import transcode
-
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
-    default = transcode.TranscodeSpec()
+    # The defaults of `TranscodeSpec`; importing it would take a second.
     parser = ArgumentParser(
         description=__doc__, formatter_class=ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('source', help='folder of videos, at any depth')
     parser.add_argument('target', help='folder of the new files')
+    parser.add_argument('--short-side', type=int, default=256, help='pixels, even')
     parser.add_argument(
-        '--short-side', type=int, default=default.short_side, help='pixels, even'
+        '--gop', type=int, default=30, help='most frames between key frames'
     )
     parser.add_argument(
-        '--gop', type=int, default=default.gop, help='most frames between key frames'
+        '--crf', type=int, default=23, help='x264 quality, 0 (best) to 51'
     )
     parser.add_argument(
-        '--crf', type=int, default=default.crf, help='x264 quality, 0 (best) to 51'
-    )
-    parser.add_argument(
-        '--preset', default=default.preset, help='x264 effort, ultrafast to placebo'
+        '--preset', default='medium', help='x264 effort, ultrafast to placebo'
     )
     parser.add_argument(
         '--fast-decode',
@@ -48,6 +43,10 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    # These take seconds, and --help does not need them.
+    from projects.adamae import launch
+    from projects.adamae.datasets.preparers import transcode
+
     errors = FileNotFoundError, FileExistsError, ValueError, transcode.TargetError
     try:
         with launch.errors_in_one_line(*errors):

@@ -37,6 +37,7 @@ for_all_frames = dict(
     auto_remap=True,
     share_random_params=True,
 )
+swap = dict(type='SwapRedBlue')  # MMPretrain augments BGR
 rand_augment = dict(
     type='RandAugment',
     _scope_='mmpretrain',  # where its operations are looked up, too
@@ -60,14 +61,16 @@ random_erasing = dict(
     fill_std=[58.395, 57.12, 57.375],
 )
 random_resized_crop = dict(
-    type='RandomResizedCrop', area_range=(0.08, 1.0), aspect_ratio_range=(3 / 4, 4 / 3)
+    type='RandomResizedCropWithinRatio',
+    area_range=(0.08, 1.0),
+    aspect_ratio_range=(3 / 4, 4 / 3),
 )
 
 train_pipeline = [
     _base_.init,
     dict(sample, num_clips=1),
     _base_.decode,
-    dict(for_all_frames, transforms=[rand_augment]),
+    dict(for_all_frames, transforms=[swap, rand_augment, swap]),
     random_resized_crop,
     _base_.resize,
     _base_.flip,

@@ -6,11 +6,12 @@ _base_ = 'k400_finetune.py'
 random_erasing = dict(
     _base_.random_erasing, fill_color=[0.45 * 255] * 3, fill_std=[0.225 * 255] * 3
 )
+rand_augment = dict(_base_.rand_augment, num_policies=2)
 train_pipeline = [
     _base_.init,
     dict(_base_.sample, num_clips=1),
     _base_.decode,
-    dict(_base_.for_all_frames, transforms=[dict(_base_.rand_augment, num_policies=2)]),
+    dict(_base_.for_all_frames, transforms=[_base_.swap, rand_augment, _base_.swap]),
     _base_.random_resized_crop,
     _base_.resize,
     _base_.flip,

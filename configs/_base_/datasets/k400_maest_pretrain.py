@@ -7,7 +7,7 @@ train_pipeline = [
     _base_.sample,
     _base_.decode,
     dict(
-        type='RandomResizedCrop',
+        type='RandomResizedCropWithinRatio',
         area_range=(0.5, 1.0),
         aspect_ratio_range=(3 / 4, 4 / 3),
     ),

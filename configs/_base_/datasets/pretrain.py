@@ -1,9 +1,9 @@
 # Pre-training, no labels used.
 _base_ = 'videos.py'
 
-sample = dict(type='SampleFrames', clip_len=16, frame_interval=4, num_clips=1)
+sample = dict(type='RepeatLastSampleFrames', clip_len=16, frame_interval=4, num_clips=1)
 multi_scale_crop = dict(
-    type='MultiScaleCrop',
+    type='MultiScaleCropWithinFrame',
     input_size=224,
     scales=(1, 0.875, 0.75, 0.66),
     random_crop=False,

@@ -10,7 +10,10 @@ train_pipeline = [
     _base_.init,
     segments,
     _base_.decode,
-    dict(_base_.for_all_frames, transforms=[_base_.rand_augment]),
+    dict(
+        _base_.for_all_frames,
+        transforms=[_base_.swap, _base_.rand_augment, _base_.swap],
+    ),
     _base_.random_resized_crop,
     _base_.resize,
     dict(_base_.for_all_frames, transforms=[_base_.random_erasing]),

@@ -1,7 +1,8 @@
 # What all datasets of videos share: the loader of training, and the steps by name.
 # A dataset adds its files, and a pipeline where it needs another one.
-init = dict(type='DecordInit')
-decode = dict(type='DecordDecode')
+# The loader of all recipes; decord's: 'DecordInit', 'DecordDecode' (docs/data.md).
+init = dict(type='PyAVSkipInit')
+decode = dict(type='PyAVSkipDecode')
 resize = dict(type='Resize', scale=(224, 224), keep_ratio=False)
 flip = dict(type='Flip', flip_ratio=0.5)
 pack = [

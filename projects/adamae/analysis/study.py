@@ -152,12 +152,12 @@ def train(config: Path, work_dir: Path, seed: int, *options: str) -> Path:
     epochs = Config.fromfile(config).train_cfg.max_epochs
     checkpoint = work_dir / f'epoch_{epochs}.pth'
     if not checkpoint.exists():
-        resume = ['--resume'] if (work_dir / 'last_checkpoint').exists() else []
+        is_new = not any(work_dir.glob('*.pth'))
         options = ('--cfg-options', *options) if options else ()
-        arguments = [config, f'--work-dir={work_dir}', f'--seed={seed}', *resume]
+        arguments = [config, f'--work-dir={work_dir}', f'--seed={seed}', '--resume']
         log = work_dir / 'printed.log'
         cost = run_tool('train.py', *arguments, *options, log=log)
-        if not resume:  # of an interrupted run only the last part is known
+        if is_new:  # of an interrupted run only the last part is known
             (work_dir / 'cost.json').write_text(json.dumps(cost._asdict()))
     return checkpoint
 

@@ -17,6 +17,7 @@ from mmaction.registry import MODELS
 from torch import Tensor
 
 from ..utils.meta import without_weights
+from ..utils.sizes import height_and_width
 
 Architecture = dict[str, Any]
 Grid = tuple[int, int, int]
@@ -41,6 +42,11 @@ def is_valid(key: str, value: Any) -> bool:
     """Tell whether a value can be that of a key of ``OVERRIDABLE``."""
     if key == 'backbone.norm_cfg':
         return isinstance(value, dict) and {'type', 'eps'} <= value.keys()
+    if key == 'backbone.img_size':
+        try:
+            return bool(height_and_width(value))
+        except ValueError:
+            return False
     return type(value) is int and value > 0
 
 
@@ -65,10 +71,12 @@ def arch_from_config(text: str) -> Architecture:
 
 
 def _literal(node: ast.expr) -> Any:
-    """Evaluate numbers, texts and (nested) dicts; anything else is None."""
+    """Evaluate numbers, texts, sequences and dicts; anything else is None."""
     match node:
         case ast.Constant(value=value):
             return value
+        case ast.Tuple(elts=items) | ast.List(elts=items):
+            return tuple(map(_literal, items))
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=pairs):
             return {pair.arg: _literal(pair.value) for pair in pairs}
         case ast.Dict(keys=keys, values=values):
@@ -124,8 +132,9 @@ def _sizes(weights: Weights) -> Architecture:
         **_stack_sizes('backbone', width, weights),
     }
     if _SPATIAL in weights:
-        side = isqrt(_length(weights, _SPATIAL, 1))  # of square frames
-        arch['backbone.img_size'] = side * patch
+        positions = _length(weights, _SPATIAL, 1)
+        if isqrt(positions) ** 2 == positions:  # else the frames are no squares
+            arch['backbone.img_size'] = isqrt(positions) * patch
         arch['backbone.num_frames'] = _length(weights, _TEMPORAL, 1) * tubelet
     else:
         arch['backbone.use_mean_pooling'] = 'backbone.fc_norm.weight' in weights
@@ -233,7 +242,7 @@ def assume(weights: Weights, arch: Architecture) -> Architecture:
         if heads and f'{part}.num_heads' not in arch:
             guess[f'{part}.num_heads'] = heads
     positions = _num_positions(weights)
-    if positions and token_grid(arch) is None:
+    if positions and token_grid(arch) is None and _SPATIAL not in weights:
         steps = 16 // arch['backbone.tubelet_size']
         side = isqrt(positions // steps)
         if steps * side**2 == positions:
@@ -255,10 +264,12 @@ def _num_positions(weights: Weights) -> int | None:
 def token_grid(arch: Architecture) -> Grid | None:
     """Tell the number of tokens along time, rows and columns, if it is known."""
     try:
-        side = arch['backbone.img_size'] // arch['backbone.patch_size']
-        return arch['backbone.num_frames'] // arch['backbone.tubelet_size'], side, side
+        height, width = height_and_width(arch['backbone.img_size'])
+        patch = arch['backbone.patch_size']
+        steps = arch['backbone.num_frames'] // arch['backbone.tubelet_size']
     except KeyError:
         return None
+    return steps, height // patch, width // patch
 
 
 def format_shape(sizes: tuple[Any, ...]) -> str:

@@ -99,6 +99,7 @@ def parse_overrides(options: Sequence[str]) -> Architecture:
         if not is_valid(key, value):
             norm = "{'type':'LN','eps':1e-6}"
             wanted = norm if key.endswith('norm_cfg') else 'a whole number above 0'
+            wanted += ' or (height,width)' * key.endswith('img_size')
             raise ValueError(f'--set {key}: expected {wanted}, got {text!r}')
         overrides[key] = value
     return overrides

@@ -55,11 +55,8 @@ _SPATIOTEMPORAL_BLOCK = (
 )
 _TRANSFORMERS_BLOCK = (
     ('norm1.{p}', 'layernorm_before.{p}'),
-    # So in files; the modules of transformers 5.23 say query.bias and value.bias.
     ('attn.q_bias', 'attention.attention.q_bias'),
     ('attn.v_bias', 'attention.attention.v_bias'),
-    ('attn.q_bias', 'attention.attention.query.bias'),
-    ('attn.v_bias', 'attention.attention.value.bias'),
     (
         'attn.qkv.weight',
         'attention.attention.query.weight',
@@ -125,6 +122,25 @@ _KEY_BIASES = (
     ('backbone.blocks.{i}.attn.q_bias', 'blocks.{i}.attn.k.bias'),
     ('decoder.blocks.{i}.attn.q_bias', 'decoder_blocks.{i}.attn.k.bias'),
 )
+_TRANSFORMERS_STACKS = (
+    ('backbone.blocks.{i}.', 'videomae.encoder.layer.{i}.attention.attention.'),
+    ('decoder.blocks.{i}.', 'decoder.decoder_layers.{i}.attention.attention.'),
+)
+# Some releases have these names in their files (5.12 to 5.16 were seen to), 5.18 and
+# later in their modules only; 4.57 does not know them.
+_TRANSFORMERS_BIASES = tuple(
+    rule
+    for ours, theirs in _TRANSFORMERS_STACKS
+    for rule in _rules(
+        ('attn.q_bias', 'query.bias'),
+        ('attn.v_bias', 'value.bias'),
+        ours=ours,
+        theirs=theirs,
+    )
+)
+_TRANSFORMERS_KEY_BIASES = tuple(
+    ('', f'{theirs}key.bias') for _, theirs in _TRANSFORMERS_STACKS
+)
 _NO_OP = (
     'biases of attention keys: they add the same to all logits of a query, which '
     'softmax takes away, so the model computes the same'
@@ -158,7 +174,10 @@ class Format:
         dropped_prefixes (dict[str, str]): our prefixes of weights that have no place
             there and are skipped in writing, and why.
         no_op_weights (tuple[Rule, ...]): weights of theirs that change nothing: skipped
-            in reading, written as zeros of the shape of our weight on the left.
+            in reading, written as zeros of the shape of our weight on the left, or not
+            at all where that is empty.
+        second_names (tuple[Rule, ...]): further names of some weights, in other
+            releases of the code base: read, and written in addition.
     """
 
     family: str
@@ -168,6 +187,7 @@ class Format:
     forbidden_keys: tuple[str, ...] = ()
     dropped_prefixes: dict[str, str] = field(default_factory=dict)
     no_op_weights: tuple[Rule, ...] = ()
+    second_names: tuple[Rule, ...] = ()
 
     def matches(self, names: Collection[str]) -> bool:
         """Tell by our names of its weights whether a model is of this kind."""
@@ -180,7 +200,7 @@ class Format:
 
     def find(self, name: str) -> tuple[str, int, int] | None:
         """Find our name of a weight, which part of ours it is, and of how many."""
-        for ours, *theirs in self.rules:
+        for ours, *theirs in (*self.rules, *self.second_names):
             for place, part in enumerate(theirs):
                 if found := _translate(name, part, ours):
                     return found, place, len(theirs)
@@ -195,7 +215,7 @@ class Format:
 
         Raises:
             ValueError: if a name is not in the table, a part is missing or does not fit
-                the others, or blocks are incomplete.
+                the others, two names of one weight differ, or blocks are incomplete.
         """
         parts: dict[str, dict[int, Tensor]] = defaultdict(dict)
         totals, skipped, unknown = {}, {}, []
@@ -204,7 +224,12 @@ class Format:
                 skipped[name] = _NO_OP
             elif found := self.find(name):
                 ours, place, totals[ours] = found
-                parts[ours][place] = tensor
+                known = parts[ours].setdefault(place, tensor)
+                if known is not tensor and not torch.equal(known, tensor):
+                    raise ValueError(
+                        f'{name}: expected the values that it has under its other '
+                        f'name in a {self.title}, got others'
+                    )
             else:
                 unknown.append(name)
         if unknown:
@@ -242,6 +267,9 @@ class Format:
             pieces = tensor.chunk(len(right)) if len(right) > 1 else [tensor]
             for part, piece in zip(right, pieces, strict=True):
                 theirs[_translate(name, left, part)] = piece
+            for left, part in self.second_names:
+                if second := _translate(name, left, part):
+                    theirs[second] = tensor.clone()  # safetensors shares no memory
             for left, part in self.no_op_weights:
                 if zero := _translate(name, left, part):
                     theirs[zero] = torch.zeros_like(tensor)
@@ -342,6 +370,8 @@ FORMATS = (
         ),
         _PRETRAINING,
         dropped_prefixes=_NO_TABLE | _NO_SAMPLER,
+        no_op_weights=_TRANSFORMERS_KEY_BIASES,
+        second_names=_TRANSFORMERS_BIASES,
     ),
     Format(
         'transformers',
@@ -353,6 +383,8 @@ FORMATS = (
         ),
         _CLASSIFIER,
         dropped_prefixes=_NO_TABLE,
+        no_op_weights=_TRANSFORMERS_KEY_BIASES,
+        second_names=_TRANSFORMERS_BIASES,
     ),
 )
 FAMILIES = tuple(dict.fromkeys(form.family for form in FORMATS))

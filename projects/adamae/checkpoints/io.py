@@ -161,8 +161,11 @@ def weights_in(content: Any) -> dict[str, Tensor]:
 
 
 def unwrap(weights: Weights) -> dict[str, Tensor]:
-    """Drop what DistributedDataParallel puts before all names."""
-    return {name.removeprefix('module.'): t for name, t in weights.items()}
+    """Drop what DistributedDataParallel and torch.compile put into the names."""
+    return {
+        name.replace('_orig_mod.', '').removeprefix('module.'): tensor
+        for name, tensor in weights.items()
+    }
 
 
 def stated_arch(content: Mapping[str, Any]) -> Architecture:
@@ -175,7 +178,11 @@ def stated_arch(content: Mapping[str, Any]) -> Architecture:
         arch |= arch_from_config(meta['cfg'])
     if isinstance(args, Namespace):
         arch |= {k: getattr(args, arg, None) for k, arg in _RELEASED_ARGS.items()}
-    return {key: value for key, value in arch.items() if is_valid(key, value)}
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in arch.items()
+        if is_valid(key, value)
+    }
 
 
 def write_file(

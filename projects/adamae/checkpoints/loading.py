@@ -189,25 +189,37 @@ def _resize_pos_embed(
             continue
         table, num = weights[name], own.shape[1]
         # Of another width, or no table at all: reported by _check.
-        if table.ndim != 3 or table.shape[1] == num or table.shape[2] != own.shape[2]:
+        if table.ndim != 3 or table.shape[2] != own.shape[2]:
             continue
         found = table.shape[1]
         h, w = grid[-2:]
         known = True
+        old: Grid
         if leaf == 'pos_embed_temporal':
             old, new = (found, 1, 1), (num, 1, 1)
         elif leaf == 'pos_embed_spatial':
             old, new = (1, isqrt(found), isqrt(found)), (1, h, w)
-            if prod(old) != found:
+            if stated and prod(stated[1:]) == found:
+                old = (1, *stated[1:])
+            elif found == num:
+                old = new
+            elif prod(old) != found:
                 raise CheckpointMismatch(
-                    f'{name}: expected positions of square frames, got {found}'
+                    f'{name}: expected positions of square frames, got {found}, and '
+                    'the file does not tell their size; state it with '
+                    'tools/convert_checkpoint.py --set'
                 )
         else:
             new = (num // (h * w), h, w)
             if stated and prod(stated) == found:
                 old = stated
+            elif found == num:
+                old = new
             else:
                 known, old = False, _guess_grid(found, new)
+        # As many tokens can be another grid, too: 4 rows of 6 are not 6 of 4.
+        if old == new:
+            continue
         weights[name] = resize_positions(table, old, new)
         guess = '' if known else ' (the first is a guess: the file does not tell)'
         sizes = f'{format_shape(old)} to {format_shape(new)}'

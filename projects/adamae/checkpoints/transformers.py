@@ -61,6 +61,8 @@ def transformers_config(arch: Architecture) -> dict[str, Any]:
         labels = range(arch['cls_head.num_classes'])
         config['id2label'] = {str(i): f'LABEL_{i}' for i in labels}
         config['label2id'] = {f'LABEL_{i}': i for i in labels}
+    if 'qv_bias' in config:
+        config['qkv_bias'] = config['qv_bias']  # its name up to 5.16
     return {
         'architectures': [f'VideoMAE{kind}'],
         'model_type': 'videomae',

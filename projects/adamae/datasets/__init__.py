@@ -1,12 +1,14 @@
 """Datasets and transforms that MMAction2 lacks."""
 
 from . import transforms
+from .tolerant_rawframe_dataset import TolerantRawframeDataset
 from .tolerant_repeat_aug_dataset import TolerantRepeatAugDataset
 from .tolerant_video_dataset import TolerantVideoDataset
 from .transforms import *
 from .video_folder_dataset import VideoFolderDataset
 
 __all__ = [
+    'TolerantRawframeDataset',
     'TolerantRepeatAugDataset',
     'TolerantVideoDataset',
     'VideoFolderDataset',

@@ -12,6 +12,8 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, ConcatDataset
 
+from .checked_decord import check_decord
+
 SPLITS = ('train', 'val', 'test')
 
 
@@ -32,6 +34,23 @@ def iter_datasets(dataset: Any, key: str = 'dataset') -> Iterator[tuple[str, Any
             yield from iter_datasets(part, f'{key}.datasets.{index}')
     else:
         yield key, dataset
+
+
+def iter_built(dataset: Any) -> Iterator[Any]:
+    """Walk through datasets that are built, as :func:`iter_datasets` through configs.
+
+    Args:
+        dataset (Dataset): a dataset, or a wrapper of MMEngine around others.
+
+    Yields:
+        Dataset: every dataset that wraps no other.
+    """
+    parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    for part in parts:
+        if part is None:
+            yield dataset
+        else:
+            yield from iter_built(part)
 
 
 def innermost(dataset: Any) -> Any:
@@ -140,18 +159,19 @@ def center_clip_pipeline(
     Returns:
         list[dict]: transforms, for videos of any size.
     """
-    clip_len, size, _ = clip_size
+    clip_len, height, width = clip_size
     return [
-        dict(type='DecordInit'),
+        dict(type='PyAVSkipInit'),
         dict(
             type='SampleFrames',
             clip_len=clip_len,
             frame_interval=frame_interval,
+            out_of_bound_opt='repeat_last',
             test_mode=True,
         ),
-        dict(type='DecordDecode'),
-        dict(type='Resize', scale=(-1, size)),
-        dict(type='CenterCrop', crop_size=size),
+        dict(type='PyAVSkipDecode'),
+        dict(type='ResizeToCover', scale=(width, height)),
+        dict(type='CenterCrop', crop_size=(width, height)),
         dict(type='FormatShape', input_format='NCTHW'),
         dict(type='PackActionInputs'),
     ]
@@ -209,8 +229,11 @@ def _build_once(dataset: Any, pipeline: Sequence[dict]) -> BaseDataset:
     if repeats_decode(dataset):
         for key in ('num_repeats', 'sample_once'):
             dataset.pop(key, None)
-        dataset['type'] = 'VideoDataset'
-    return DATASETS.build({**dataset, 'pipeline': pipeline, 'test_mode': True})
+        dataset['type'] = 'TolerantVideoDataset'
+    built = DATASETS.build({**dataset, 'pipeline': pipeline, 'test_mode': True})
+    # Also of datasets that are not ours: features of other frames tell nothing.
+    built.pipeline.transforms = check_decord(built.pipeline.transforms)
+    return built
 
 
 def frame_interval(pipeline: Sequence[dict]) -> int:

@@ -6,8 +6,9 @@ from typing import Any
 
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
+from mmengine.logging import print_log
 
-from ..video.folder import find_videos
+from ..video.folder import describe_skipped, scan_folder
 from .unreadable import UnreadableVideos
 
 
@@ -32,6 +33,12 @@ class VideoFolderDataset(UnreadableVideos, VideoDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """List ``filename`` and ``label`` (-1) of every video."""
-        files = find_videos(self.data_prefix['video'], 'data_prefix.video')
+        """List ``filename`` and ``label`` (-1) of every video; log how many."""
+        folder = self.data_prefix['video']
+        files, skipped = scan_folder(folder, 'data_prefix.video')
+        print_log(
+            f'data_prefix.video: found {len(files)} videos in {folder}, skipped '
+            f'{describe_skipped(skipped)}',
+            'current',
+        )
         return [dict(filename=name, label=-1) for name in files]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -22,10 +22,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..datasets.from_config import video_name
 from ..utils.fileio import atomic_path
+from ..video.error import VideoError, one_line
 
 
-class _Readable(Dataset):
-    """Hand errors over as values: as such they leave a worker in one line."""
+class ErrorsAsValues(Dataset):
+    """Give an error of a dataset in the place of its video: one line, with its name.
+
+    As a value it leaves a worker without the traceback.
+    """
 
     def __init__(self, dataset: BaseDataset | ConcatDataset) -> None:
         self.dataset = dataset
@@ -37,11 +41,15 @@ class _Readable(Dataset):
         try:
             return self.dataset[index]
         except Exception as error:  # decord raises a class of its own
-            name = video_name(self.dataset.get_data_info(index))
-            text = ' '.join(str(error).split())[:200]
-            return ValueError(
-                f'{name}: cannot be read ({type(error).__name__}: {text})'
-            )
+            return unreadable(video_name(self.dataset.get_data_info(index)), error)
+
+
+def unreadable(name: str, error: Exception) -> VideoError:
+    """Say in one line which video cannot be read, and why."""
+    if isinstance(error, VideoError):
+        return VideoError(str(error))  # without what its traceback holds
+    kind = type(error).__name__
+    return VideoError(f'{name}: cannot be read ({kind}: {one_line(error)})')
 
 
 @torch.no_grad()
@@ -84,6 +92,7 @@ def iter_features(
     batch_size: int,
     num_workers: int = 0,
     tokens: bool = False,
+    errors: dict[int, str] | None = None,
 ) -> Iterator[Tensor]:
     """Encode a dataset, batch by batch.
 
@@ -96,15 +105,17 @@ def iter_features(
         batch_size (int): videos per batch.
         num_workers (int): processes that read videos. Defaults to 0.
         tokens (bool): see :func:`encode`. Defaults to False.
+        errors (dict[int, str], optional): leave videos that cannot be read out, and put
+            their number and the error here. Defaults to None: raise it.
 
     Yields:
         Tensor: features of a batch, on the CPU, in the order of the dataset.
 
     Raises:
-        ValueError: if a video cannot be read; names it.
+        VideoError: if a video cannot be read, unless ``errors`` are kept; names it.
     """
     loader = DataLoader(
-        _Readable(dataset),
+        ErrorsAsValues(dataset),
         batch_size,
         # Without a seed of its own it would draw one, at the cost of the global state.
         sampler=DefaultSampler(dataset, shuffle=False, seed=0),
@@ -112,9 +123,15 @@ def iter_features(
         collate_fn=list,
         generator=torch.Generator(),
     )
-    for videos in loader:
-        for error in (v for v in videos if isinstance(v, Exception)):
-            raise error
+    for batch, videos in enumerate(loader):
+        for number, error in enumerate(videos, batch * batch_size):
+            if isinstance(error, Exception):
+                if errors is None:
+                    raise error
+                errors[number] = str(error)
+        videos = [video for video in videos if not isinstance(video, Exception)]
+        if not videos:
+            continue
         clips = model.data_preprocessor(pseudo_collate(videos))['inputs']
         clips = clips.reshape(-1, *clips.shape[-4:])
         yield encode(model, clips, tokens, len(clips) // len(videos)).cpu()
@@ -138,42 +155,55 @@ def extract(
         Tensor: shape (V, D), float32, on the CPU, in the order of the dataset.
 
     Raises:
-        ValueError: on every process, if one of them cannot read a video; names it.
+        VideoError: on every process, if one of them cannot read a video; names it.
     """
     share, problem = torch.empty(0), None
     try:
         share = torch.cat([*iter_features(model, dataset, batch_size, num_workers)])
-    except ValueError as error:
+    except VideoError as error:
         problem = str(error)
     # Otherwise the other processes would wait for this one.
     for message in filter(None, all_gather_object(problem)):
-        raise ValueError(message)
+        raise VideoError(message)
     return torch.stack(all_gather(share), dim=1).flatten(0, 1)[: len(dataset)]
 
 
-def write(path: Path, batches: Iterable[Tensor], shape: tuple[int, ...]) -> None:
+def write(path: Path, batches: Iterable[Tensor], shape: tuple[int, ...]) -> int:
     """Write features to a file, which appears when it is complete.
 
     Args:
         path (Path): ends in ``.npy``, written as they come, or in ``.safetensors``
             (under the name ``features``), for which they must fit into memory.
         batches (Iterable[Tensor]): shape (B, ...), float32, on the CPU.
-        shape (tuple[int, ...]): of all of them together, (V, ...).
+        shape (tuple[int, ...]): of all of them together, (V, ...), or of more.
+
+    Returns:
+        int: V, how many there were.
     """
+    done = 0
     with atomic_path(path) as unfinished:
         if path.suffix == '.npy':
             # Token grids of a large dataset do not fit into memory.
-            rows = np.lib.format.open_memmap(unfinished, 'w+', np.float32, shape)
+            with open(unfinished, 'wb') as file:
+                _write_npy_header(file, shape)
+                for batch in batches:
+                    file.write(batch.numpy().astype('<f4').tobytes())
+                    done += len(batch)
+                file.seek(0)
+                # It has room for any number of rows.
+                _write_npy_header(file, (done, *shape[1:]))
         else:
             rows = np.empty(shape, np.float32)
-        done = 0
-        for batch in batches:
-            rows[done : done + len(batch)] = batch.numpy()
-            done += len(batch)
-        if path.suffix == '.npy':
-            rows.flush()
-        else:
-            save_file({'features': rows}, unfinished)
+            for batch in batches:
+                rows[done : done + len(batch)] = batch.numpy()
+                done += len(batch)
+            save_file({'features': rows[:done]}, unfinished)
+    return done
+
+
+def _write_npy_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    header = dict(descr='<f4', fortran_order=False, shape=shape)
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def write_names(path: Path, names: Sequence[str], labels: np.ndarray) -> None:

@@ -58,7 +58,8 @@ class MaskingMetric(BaseMetric):
       share: the enrichment of the first token drawn, without the randomness in it. Only
       for a learned sampler.
 
-    Without object masks: only ``reconstruction``. A mean over nothing is nan.
+    Without object masks: only ``reconstruction``. A mean over nothing is nan. Videos
+    that could not be read are left out.
 
     Args:
         patch_size (int): pixels along each side of a token.
@@ -101,6 +102,9 @@ class MaskingMetric(BaseMetric):
                 'num_clips=1 in the pipeline'
             )
         for sample in data_samples:
+            if 'unreadable' in sample:  # its pixels are those of another video
+                self.results.append({})
+                continue
             masked = sample['mask'].cpu()
             error = sample['token_error'].cpu().double()
             sums = dict(masked=masked.sum(), error=error[masked].sum())
@@ -137,6 +141,7 @@ class MaskingMetric(BaseMetric):
             ValueError: if some clips have an object mask or probabilities, and others
                 have not.
         """
+        results = [result for result in results if result]
         if any(result.keys() != results[0].keys() for result in results):
             raise ValueError(
                 'expected object_mask and probs in all data samples or in none'

@@ -4,12 +4,7 @@ The tools parse their arguments and call these functions in order; a user's mist
 are found here, before a model is built, and reported in one line.
 """
 
-from .arguments import (
-    add_cfg_options,
-    add_common_arguments,
-    add_reading_arguments,
-    errors_in_one_line,
-)
+from .batch_report import report_batches, report_videos
 from .checks import check_length, check_testing, check_training
 from .configs import (
     TRAINING_KEYS,
@@ -19,24 +14,28 @@ from .configs import (
     load_reading_config,
     require_keys,
 )
-from .data_checks import check_data
+from .data_checks import check_data, check_labels
 from .distributed import disable_amp_on_cpu, init_distributed
+from .errors import errors_in_one_line, exit_with
+from .runner import build_runner
 
 __all__ = [
     'TRAINING_KEYS',
-    'add_cfg_options',
-    'add_common_arguments',
-    'add_reading_arguments',
     'apply_test_arguments',
     'apply_train_arguments',
+    'build_runner',
     'check_data',
+    'check_labels',
     'check_length',
     'check_testing',
     'check_training',
     'disable_amp_on_cpu',
     'errors_in_one_line',
+    'exit_with',
     'init_distributed',
     'load_config',
     'load_reading_config',
+    'report_batches',
+    'report_videos',
     'require_keys',
 ]

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmaction.engine.optimizers import LearningRateDecayOptimizerConstructor
+from mmaction.evaluation import AccMetric
 from mmaction.models.backbones.vit_mae import VisionTransformer
-from mmaction.registry import HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmaction.models.losses import CrossEntropyLoss
+from mmaction.registry import HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import STRATEGIES, Registry
 from mmengine.runner import Runner
 
+from ..datasets.from_config import iter_datasets
+from ..datasets.unreadable import UnreadableVideos
 from ..engine.hooks import KnnHook
 from ..engine.hooks.compile_hook import compile_options
 from ..engine.sharded_strategy import ShardedStrategy
@@ -33,15 +37,23 @@ def check_training(cfg: Config) -> None:
     compile_options(cfg.get('compile', False))
     _check_hooks(cfg)
     _check_views(cfg, 'val')
-    check_data(cfg, ('train', 'val'))
+    check_data(cfg, ('train', 'val'), UnreadableVideos)
     check_classes(cfg, ('train', 'val'))
+    _check_many_hot(cfg, ('train', 'val'))
 
 
-def check_testing(cfg: Config) -> None:
-    """Check the config of a test, as :func:`check_training` does for training."""
+def check_testing(cfg: Config, skip_unreadable: bool = False) -> None:
+    """Check the config of a test, as :func:`check_training` does for training.
+
+    Args:
+        cfg (Config): the config.
+        skip_unreadable (bool): whether the test may go on without some of its videos.
+            Defaults to False.
+    """
     _check_views(cfg, 'test')
-    check_data(cfg, ('test',))
+    check_data(cfg, ('test',), UnreadableVideos if skip_unreadable else ())
     check_classes(cfg, ('test',))
+    _check_many_hot(cfg, ('test',))
 
 
 def check_length(runner: Runner) -> None:
@@ -72,6 +84,57 @@ def _check_views(cfg: Config, split: str) -> None:
             f'model.test_cfg.max_testing_views={limit}: expected one video per batch, '
             f'got {split}_dataloader.batch_size={size}; set it to 1 with '
             f'--cfg-options {split}_dataloader.batch_size=1'
+        )
+
+
+def _check_many_hot(cfg: Config, splits: Sequence[str]) -> None:
+    """Compare loss, scores and metric with the number of labels a video has.
+
+    With several, softmax makes the classes of a video rivals, in the loss and in the
+    average over its clips, and accuracy is not defined.
+    """
+    head = cfg.model.get('cls_head') or {}
+    many = [
+        (key, dataset)
+        for split in splits
+        if (loader := cfg.get(f'{split}_dataloader'))
+        for key, dataset in iter_datasets(
+            loader['dataset'], f'{split}_dataloader.dataset'
+        )
+        if dataset.get('multi_class')
+    ]
+    if not head or not many:
+        return
+    problems: dict[str, Any] = {}
+    loss = head.get('loss_cls', dict(type='CrossEntropyLoss'))
+    if _is_a(MODELS, loss.get('type'), CrossEntropyLoss):
+        problems['model.cls_head.loss_cls.type'] = 'BCELossWithLogits'
+    if head.get('average_clips') != 'score':
+        problems['model.cls_head.average_clips'] = 'score'
+    metric = 'mean_average_precision'
+    for split in splits:
+        evaluators = cfg.get(f'{split}_evaluator') or []
+        single = not isinstance(evaluators, Sequence)
+        for index, evaluator in enumerate([evaluators] if single else evaluators):
+            metrics = evaluator.get('metric_list', ('top_k_accuracy',))
+            metrics = [metrics] if isinstance(metrics, str) else metrics
+            accuracy = {'top_k_accuracy', 'mean_class_accuracy'} & {*metrics}
+            if _is_a(METRICS, evaluator.get('type'), AccMetric) and accuracy:
+                key = f'{split}_evaluator' + ('' if single else f'.{index}')
+                problems[f'{key}.metric_list'] = metric
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if 'val' in splits and checkpoint.get('save_best') in ('acc/top1', 'acc/mean1'):
+        problems['default_hooks.checkpoint.save_best'] = f'acc/{metric}'
+    classes = head.get('num_classes')
+    for key, dataset in many:
+        if dataset.get('num_classes') != classes:
+            problems[f'{key}.num_classes'] = classes
+    if problems:
+        options = ' '.join(f'{key}={value}' for key, value in problems.items())
+        raise ValueError(
+            f'{", ".join(problems)}: the datasets have several labels a video '
+            f'(multi_class=True), which need a sigmoid for each class and the mean '
+            f'average precision; set --cfg-options {options}'
         )
 
 

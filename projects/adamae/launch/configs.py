@@ -9,12 +9,13 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
-from mmengine.runner import find_latest_checkpoint
 
-from ..datasets.from_config import use_data_from
+from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
 from .model_sizes import follow_model
+from .options import parse_options
 from .paths import require_checkpoint, require_file
+from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_later
 
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -27,26 +28,34 @@ def load_config(args: Namespace) -> Config:
     :func:`~.model_sizes.follow_model`.
 
     Args:
-        args (Namespace): of a tool with :func:`.add_cfg_options`.
+        args (Namespace): of a tool with ``--cfg-options``.
 
     Returns:
         Config: with ``work_dir`` and ``launcher`` set.
 
     Raises:
         FileNotFoundError: if there is no such config.
-        ValueError: if an option does not fit the config's structure.
+        ValueError: if an option does not fit the config's structure, or its value what
+            the config has there.
     """
     require_file('config', args.config)
     cfg = Config.fromfile(args.config)
     for key in args.cfg_options:
         _warn_unknown_option(cfg, key)
+    options = parse_options(cfg.to_dict(), args.cfg_options)
     try:
-        cfg.merge_from_dict(args.cfg_options)
+        cfg.merge_from_dict(options)
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options: {error.args[0]}') from error
     follow_model(cfg)
+    for split in SPLITS:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader and not loader.get('num_workers', 0):
+            # torch rejects both without workers.
+            loader.pop('persistent_workers', None)
+            loader.pop('prefetch_factor', None)
     if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+        cfg.work_dir = os.path.expanduser(args.work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
     cfg.launcher = args.launcher
@@ -57,7 +66,7 @@ def load_reading_config(args: Namespace) -> Config:
     """Read the config of a model, with the datasets of ``--data`` if that is given.
 
     Args:
-        args (Namespace): of a tool with :func:`.add_reading_arguments`.
+        args (Namespace): of a tool with ``--data``.
 
     Raises:
         FileNotFoundError: if one of the configs does not exist.
@@ -95,11 +104,13 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
 
     Raises:
         FileNotFoundError: if the checkpoint to resume from does not exist.
-        ValueError: if the config is incomplete, the work folder's
-            ``last_checkpoint`` is empty, ``amp`` meets an optimizer wrapper other
-            than MMEngine's two, or ``auto_scale_lr`` a config without it.
+        ValueError: if the config is incomplete, the work folder holds checkpoints
+            of which none is to be resumed or none is whole, ``amp`` meets an optimizer
+            wrapper other than MMEngine's two, or ``auto_scale_lr`` a config without
+            it.
     """
     require_keys(cfg, args.config, TRAINING_KEYS)
+    _keep_unreadable(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
@@ -112,23 +123,23 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
             )
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
 
-    if args.resume == 'auto':
+    resume = args.resume
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
+    if resume == 'auto':
         # Without a checkpoint to resume, `load_from` stays what the run starts with.
-        latest = find_latest_checkpoint(cfg.work_dir)
-        if latest == '':
-            raise ValueError(
-                f'{os.path.join(cfg.work_dir, "last_checkpoint")}: expected the path '
-                'of a checkpoint, got an empty file; name a checkpoint with --resume '
-                'PATH, or delete the file to start from the beginning'
-            )
-        cfg.resume = latest is not None
-        if latest is not None:
-            cfg.load_from = latest
+        newest = find_newest_checkpoint(cfg)
+        cfg.resume = newest is not None
+        if newest is not None:
+            cfg.load_from = newest
         else:
             warn(f'--resume: no checkpoint in {cfg.work_dir}, starting anew')
-    elif args.resume is not None:
+    elif resume is not None:
         cfg.resume = True
-        cfg.load_from = args.resume
+        cfg.load_from = resume
+        warn_of_later(cfg, resume)
+    elif not args.overwrite:
+        keep_checkpoints(cfg)
     if cfg.get('load_from'):
         require_checkpoint(cfg.load_from)
 
@@ -159,7 +170,8 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
 
     Args:
         cfg (Config): of a model with a test set.
-        args (Namespace): has ``checkpoint`` and ``dump`` (None or a path).
+        args (Namespace): has ``checkpoint``, ``dump`` (None or a path) and
+            ``skip_unreadable``.
 
     Raises:
         FileNotFoundError: if the checkpoint does not exist.
@@ -171,6 +183,7 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
     require_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
+    _keep_unreadable(cfg, args.skip_unreadable)
     if args.dump is not None:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--dump: expected a .pkl file, got {args.dump}')
@@ -179,6 +192,12 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
             evaluators = [evaluators]
         dump = dict(type='DumpResults', out_file_path=args.dump)
         cfg.test_evaluator = [*evaluators, dump]
+
+
+def _keep_unreadable(cfg: Config, skip: bool = False) -> None:
+    """Let validation and test go on when a video cannot be read, in place."""
+    hook = dict(type='UnreadableVideosHook', skip_unreadable=skip)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
 
 
 def registered_class(registry: Registry, kind: Any) -> Any:

@@ -1,39 +1,75 @@
 """The data that a config names, compared with the disk."""
 
+import codecs
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
-from mmaction.datasets import VideoDataset
+from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.fileio import join_path, list_from_file
 from mmengine.utils import is_abs
 
+from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_datasets
+from ..video.folder import VIDEO_SUFFIXES
 from .configs import registered_class
+from .distributed import rank_and_local_rank, warn
 from .paths import is_remote
 
-# The videos at the beginning of an annotation file that are looked for on the disk.
-_NUM_VIDEOS_TO_CHECK = 3
+# A slow file system answers several questions at a time.
+_NUM_THREADS = 16
 
 
-def check_data(cfg: Config, splits: Sequence[str]) -> None:
+class _Layout(NamedTuple):
+    """How a dataset of MMAction2 reads the lines of its annotation file.
+
+    Attributes:
+        prefix (str): entry of ``data_prefix`` that the names are below.
+        delimiter (str, optional): between columns; None is any white space.
+        columns (tuple[str, ...]): before the labels.
+        exists (Callable): tells whether what a line names is there.
+    """
+
+    prefix: str
+    delimiter: str | None
+    columns: tuple[str, ...]
+    exists: Callable[[str], bool]
+
+    @property
+    def form(self) -> str:
+        """What a line looks like."""
+        return (self.delimiter or ' ').join((*self.columns, 'LABEL'))
+
+    def split(self, line: str) -> list[str]:
+        """Split a line into its columns."""
+        return line.strip().split(self.delimiter)
+
+
+def check_data(
+    cfg: Config, splits: Sequence[str], tolerant: type | tuple[()] = ()
+) -> None:
     """Look for the files of the datasets before anything is built.
 
-    Remote paths are not looked at. Folders and annotation files are joined with
-    ``data_root`` as MMEngine's ``BaseDataset`` does it.
+    Every video, or folder of frames, of every annotation file is looked for, by one
+    process of each machine. Remote paths are not looked at. Folders and annotation
+    files are joined with ``data_root`` as MMEngine's ``BaseDataset`` does it.
 
     Args:
         cfg (Config): the config of the run.
         splits (Sequence[str]): of 'train', 'val' and 'test', those that the run
             reads; one without a dataloader is skipped.
+        tolerant (type): of datasets that go on without some of their videos; missing
+            ones are warned of, unless all are missing. Defaults to none: they are an
+            error.
 
     Raises:
-        FileNotFoundError: if an annotation file, a folder, or one of the first
-            videos of an annotation file does not exist.
-        ValueError: if an annotation file lists nothing, or a line that
-            ``VideoDataset`` cannot read.
+        FileNotFoundError: if an annotation file, a folder, or videos of an annotation
+            file do not exist. Of several videos, each is named in a warning.
+        ValueError: if an annotation file lists nothing, or a line that its dataset
+            cannot read.
     """
     for key, dataset in _iter_datasets(cfg, splits):
         if is_remote(dataset.get('data_root') or ''):
@@ -47,12 +83,26 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
             _require(key, 'ann_file', 'annotation file', annotation, os.path.isfile)
         else:
             folders['data_root'] = dataset.get('data_root') or ''
+        layout = _layout(dataset)
+        if layout:
+            _check_prefix(key, dataset, layout)
         for name, folder in folders.items():
             if folder:
                 _require(key, name, 'folder', folder, os.path.isdir)
         if annotation and not is_remote(annotation):
-            videos = folders.get('data_prefix.video', '')
-            _check_annotation(key, dataset, annotation, videos)
+            lines = _check_annotation(key, dataset, annotation)
+            # Processes of one machine would all find the same.
+            if layout and lines and rank_and_local_rank()[1] == 0:
+                kind = registered_class(DATASETS, dataset['type'])
+                where = f'data_prefix.{layout.prefix}'
+                _check_videos(
+                    f'{key}.{where}',
+                    annotation,
+                    folders.get(where, ''),
+                    layout,
+                    lines,
+                    issubclass(kind, tolerant),
+                )
 
 
 def check_classes(cfg: Config, splits: Sequence[str]) -> None:
@@ -62,26 +112,64 @@ def check_classes(cfg: Config, splits: Sequence[str]) -> None:
         cfg (Config): the config of the run; not looked at if its model has no
             ``cls_head.num_classes``.
         splits (Sequence[str]): as in :func:`check_data`, which comes first. Only
-            annotation files of ``VideoDataset`` are read.
+            annotation files of ``VideoDataset`` and ``RawframeDataset`` are read.
 
     Raises:
-        ValueError: if a label is not one of the classes.
+        ValueError: if a label is not one of the classes, or a dataset has none.
     """
     classes = (cfg.model.get('cls_head') or {}).get('num_classes')
     if classes is None:
         return
     for key, dataset in _iter_datasets(cfg, splits):
-        annotation = _annotation_file(dataset)
-        if not annotation or is_remote(annotation):
+        kind = registered_class(DATASETS, dataset['type'])
+        if isinstance(kind, type) and issubclass(kind, VideoFolderDataset):
+            raise ValueError(
+                f'{key}.type: {kind.__name__} has no labels, and the model is a '
+                "classifier; write an annotation file with a line 'VIDEO LABEL' for "
+                'each video, the label a number from 0, and use TolerantVideoDataset '
+                'with ann_file'
+            )
+        annotation, layout = _annotation_file(dataset), _layout(dataset)
+        if not annotation or is_remote(annotation) or not layout:
             continue
-        for number, line in enumerate(_read_lines(dataset, annotation), 1):
-            labels = line.strip().split(dataset.get('delimiter', ' '))[1:]
+        for number, line in enumerate(_read_lines(key, annotation, layout), 1):
+            labels = layout.split(line)[len(layout.columns) :]
             if not labels or any(not 0 <= int(label) < classes for label in labels):
                 raise ValueError(
                     f'{key}.ann_file: line {number} of {annotation}: expected a label '
                     f'from 0 to {classes - 1}, as model.cls_head.num_classes={classes} '
                     f'says, got {" ".join(labels) or "none"}; fix it, or set the '
                     'number of classes'
+                )
+
+
+def check_labels(cfg: Config, split: str) -> None:
+    """Check that every video has a label, for tools that compare labels.
+
+    Args:
+        cfg (Config): with the dataset of ``split``.
+        split (str): 'train', 'val' or 'test'.
+
+    Raises:
+        ValueError: if there is a video without one, or with several.
+    """
+    for key, dataset in _iter_datasets(cfg, (split,)):
+        kind = registered_class(DATASETS, dataset['type'])
+        annotation, layout = _annotation_file(dataset), _layout(dataset)
+        if isinstance(kind, type) and issubclass(kind, VideoFolderDataset):
+            raise ValueError(
+                f'{key}.type: {kind.__name__} has no labels; expected a dataset with '
+                f"an annotation file, such as TolerantVideoDataset, with 'VIDEO LABEL' "
+                'on every line'
+            )
+        if not annotation or is_remote(annotation) or not layout:
+            continue
+        for number, line in enumerate(_read_lines(key, annotation, layout), 1):
+            labels = layout.split(line)[len(layout.columns) :]
+            if len(labels) != 1 or int(labels[0]) < 0:
+                raise ValueError(
+                    f'{key}.ann_file: line {number} of {annotation}: expected '
+                    f"'{layout.form}' with one label from 0, got {line!r}"
                 )
 
 
@@ -104,38 +192,163 @@ def _annotation_file(dataset: Any) -> str:
     return _join_root(dataset, path) if path else ''
 
 
-def _read_lines(dataset: Any, annotation: str) -> list[str]:
-    """Read the lines of an annotation file; none if the dataset reads it otherwise."""
+def _layout(dataset: Any) -> _Layout | None:
+    """Say how a dataset reads its annotation file; None if in a way of its own."""
     kind = registered_class(DATASETS, dataset['type'])
     load = getattr(kind, 'load_data_list', None)
-    return list_from_file(annotation) if load is VideoDataset.load_data_list else []
+    if load is VideoDataset.load_data_list:
+        delimiter = dataset.get('delimiter', ' ')
+        return _Layout('video', delimiter, ('VIDEO',), os.path.isfile)
+    if load is RawframeDataset.load_data_list:
+        numbers = ('OFFSET',) * bool(dataset.get('with_offset')) + ('FRAMES',)
+        return _Layout('img', None, ('FOLDER', *numbers), os.path.isdir)
+    return None
 
 
-def _check_annotation(key: str, dataset: Any, annotation: str, videos: str) -> None:
-    """Check an annotation file as far as that is possible without the dataset."""
-    lines = _read_lines(dataset, annotation)
+def _check_prefix(key: str, dataset: Any, layout: _Layout) -> None:
+    """Reject settings for videos in a dataset of frames, and the other way round."""
+    prefix = dataset.get('data_prefix')
+    if prefix is not None and layout.prefix not in prefix:
+        raise ValueError(
+            f'{key}.data_prefix: expected dict({layout.prefix}=FOLDER), as '
+            f'{_name(dataset["type"])} needs it, got {", ".join(prefix) or "none"}; '
+            f'set {key}.data_prefix.{layout.prefix}'
+        )
+    steps = [_name(step['type']) for step in dataset.get('pipeline') or []]
+    frames = 'RawFrameDecode' in steps
+    if steps and frames != (layout.prefix == 'img'):
+        want = (
+            'SampleFrames and RawFrameDecode, without DecordInit or the like'
+            if layout.prefix == 'img'
+            else 'a loader of videos, such as DecordInit and DecordDecode'
+        )
+        raise ValueError(
+            f'{key}.pipeline: expected {want}, as {_name(dataset["type"])} lists '
+            f'{"frames" if layout.prefix == "img" else "videos"}, got '
+            f'{", ".join(steps[:3])}'
+        )
+
+
+def _name(kind: Any) -> str:
+    return kind if isinstance(kind, str) else kind.__name__
+
+
+def _read_lines(key: str, annotation: str, layout: _Layout) -> list[str]:
+    """Read the lines of an annotation file.
+
+    Raises:
+        ValueError: if it is no text in UTF-8, or a file of another form.
+    """
+    with open(annotation, 'rb') as file:
+        head = file.read(4096)
+    where = f'{key}.ann_file: {annotation}'
+    if head.startswith(codecs.BOM_UTF8):
+        raise ValueError(
+            f'{where} begins with a byte-order mark, which would become part of the '
+            f"first name; remove it: sed -i '1s/^\\xef\\xbb\\xbf//' {annotation}"
+        )
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b'\0' in head:
+        raise ValueError(
+            f'{where}: expected text in UTF-8, got UTF-16 or no text; convert it: '
+            f'iconv -f UTF-16 -t UTF-8 {annotation} > NEW'
+        )
+    start = head.lstrip()[:1]
+    if start in (b'[', b'{') or b'youtube_id' in head.partition(b'\n')[0]:
+        raise ValueError(
+            f'{where} is {"JSON" if start in (b"[", b"{") else "CSV"}, as published '
+            f"with a dataset; expected lines '{layout.form}' with a number as label; "
+            'docs/data.md, "Annotation files", makes them of it'
+        )
+    try:
+        return list_from_file(annotation)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{where}: expected text in UTF-8, got the byte '
+            f'{error.object[error.start]:#x} at {error.start}; convert it: '
+            f'iconv -f ISO-8859-1 -t UTF-8 {annotation} > NEW'
+        ) from error
+
+
+def _check_annotation(key: str, dataset: Any, annotation: str) -> list[str]:
+    """Check an annotation file as far as that is possible without the dataset.
+
+    Returns:
+        list[str]: its lines; none if the dataset reads them in a way of its own.
+    """
+    layout = _layout(dataset)
+    lines = _read_lines(key, annotation, layout) if layout else []
     if not os.path.getsize(annotation) or (lines and not any(lines)):
         raise ValueError(
             f'{key}.ann_file: {annotation} is empty; list one video per line in it, '
             f'or name another with --cfg-options {key}.ann_file=PATH'
         )
-    delimiter = dataset.get('delimiter', ' ')
+    if layout is None:
+        return []
+    fixed = len(layout.columns)
     for number, line in enumerate(lines, 1):
-        video, *labels = line.strip().split(delimiter)
+        name, *rest = layout.split(line) or ['']
+        numbers, labels = rest[: fixed - 1], rest[fixed - 1 :]
         if (
-            not video
-            or not all(label.lstrip('-').isdigit() for label in labels)
+            not name
+            or len(numbers) != fixed - 1
+            or not all(text.isdecimal() for text in numbers)
+            or not all(label.removeprefix('-').isdecimal() for label in labels)
             or (len(labels) > 1 and not dataset.get('multi_class'))
         ):
+            delimiter = (
+                f'set {key}.delimiter if {layout.delimiter!r} is part of a name'
+                if layout.delimiter
+                else 'names must not hold white space'
+            )
             raise ValueError(
                 f'{key}.ann_file: line {number} of {annotation}: expected '
-                f"'VIDEO{delimiter}LABEL', got {line!r}; fix it, or set "
-                f'{key}.delimiter if {delimiter!r} is part of a name'
+                f"'{layout.form}', numbers from 0 for all but the name, got {line!r}; "
+                f'fix it, or {delimiter}'
             )
-        if number <= _NUM_VIDEOS_TO_CHECK:
-            what = f'video of line {number} of {annotation}'
-            path = os.path.join(videos, video)
-            _require(key, 'data_prefix.video', what, path, os.path.isfile)
+    return lines
+
+
+def _check_videos(
+    key: str,
+    annotation: str,
+    prefix: str,
+    layout: _Layout,
+    lines: Sequence[str],
+    tolerant: bool,
+) -> None:
+    """Look for all that an annotation file names."""
+    if is_remote(prefix):
+        return
+    paths = [os.path.join(prefix, layout.split(line)[0]) for line in lines]
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        size = -(-len(paths) // _NUM_THREADS)
+        parts = [paths[i : i + size] for i in range(0, len(paths), size)]
+        found = pool.map(lambda part: [layout.exists(path) for path in part], parts)
+        missing = [i for i, there in enumerate(sum(found, [])) if not there]
+    if not missing:
+        return
+    first = paths[missing[0]]
+    what = 'videos' if layout.prefix == 'video' else 'folders of frames'
+    count = (
+        f'{key}: {len(missing)} of {len(lines)} {what} of {annotation} not found, the '
+        f'first in line {missing[0] + 1}: {os.path.abspath(first)}'
+    )
+    if tolerant and len(missing) < len(lines):
+        warn(f'{count}; see docs/data.md, "Unreadable videos"')
+        return
+    if len(missing) < len(lines):
+        for i in missing:
+            warn(
+                f'not found: line {i + 1} of {annotation}: {os.path.abspath(paths[i])}'
+            )
+    endings = [s for s in VIDEO_SUFFIXES if os.path.isfile(first + s)]
+    hint = (
+        f'names need their ending, such as {os.path.basename(first)}{endings[0]}'
+        if endings
+        else f'create or remove them, or name another folder with --cfg-options '
+        f'{key}=PATH'
+    )
+    raise FileNotFoundError(f'{count}; {hint}')
 
 
 def _require(

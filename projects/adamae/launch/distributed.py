@@ -27,7 +27,8 @@ def init_distributed(cfg: Config) -> None:
 
     MMEngine's launcher sets a CUDA device and NCCL unconditionally. Here it is gloo,
     started before the runner would do it. With an accelerator, or one process, this
-    leaves everything to the runner.
+    leaves that to the runner. ``find_unused_parameters`` of the config goes to the
+    wrapper of the model.
 
     Args:
         cfg (Config): with ``launcher`` set; changed in place.
@@ -43,15 +44,21 @@ def init_distributed(cfg: Config) -> None:
             f'--launcher {cfg.launcher}: expected {", ".join(sorted(missing))} in '
             'the environment, got none; start with tools/dist_*.sh or slurm_*.sh'
         )
+    ddp = 'MMDistributedDataParallel'
+    unused = cfg.get('find_unused_parameters', False)
+    wrapper = cfg.get('model_wrapper_cfg') or {}
+    if unused and wrapper and wrapper.get('type', ddp) == ddp:
+        # MMEngine only looks at the config where that has no wrapper.
+        wrapper.setdefault('find_unused_parameters', True)
     if has_accelerator():
         return
     _init_gloo(cfg.launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}))
     # As MMEngine wraps the model on a GPU, but for the device.
     cfg.model_wrapper_cfg = {
-        'type': 'MMDistributedDataParallel',
+        'type': ddp,
         'broadcast_buffers': False,
-        'find_unused_parameters': cfg.get('find_unused_parameters', False),
-        **(cfg.get('model_wrapper_cfg') or {}),
+        'find_unused_parameters': unused,
+        **wrapper,
         'device_ids': None,
     }
 

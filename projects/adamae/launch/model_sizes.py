@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..datasets.from_config import SPLITS
+from ..utils.sizes import height_and_width
 from .distributed import rank_and_local_rank
 
 
@@ -14,9 +15,10 @@ def follow_model(cfg: Config) -> None:
     """Give the rest of a config the sizes of its model, in place; logs what changes.
 
     - Pipelines, also those of hooks: ``clip_len`` becomes ``backbone.num_frames``. If
-      a pipeline ends in images of one fixed size, each of its arguments of that size
-      becomes ``backbone.img_size``; other sizes stay, such as that of a resize to 256
-      before a crop to 224.
+      a pipeline ends in square images of one fixed size, each of its arguments of that
+      size becomes ``backbone.img_size``; other sizes stay, such as that of a resize to
+      256 before a crop to 224. Where the model's clips are no squares, a ``Resize`` of
+      the short side becomes a ``ResizeToCover``.
     - Metrics: ``patch_size`` and ``tubelet_size`` become those of the backbone.
     - Blending: ``num_classes`` becomes that of ``cls_head``.
 
@@ -71,18 +73,31 @@ def _set_clip_size(pipeline: Any, backbone: dict) -> bool:
     steps = [step for _, step in _dicts(pipeline)]
     changed = [_set(step, 'clip_len', backbone.get('num_frames')) for step in steps]
     outputs = [sides for sides in map(_output_sides, steps) if sides]
-    new = backbone.get('img_size')
-    if outputs and len(outputs[-1]) == 1 and isinstance(new, int):
+    size = _frame_size(backbone)
+    if size and outputs and len(outputs[-1]) == 1:
         (old,) = outputs[-1]
+        height, width = size
         for step in steps:
+            if height != width and step.get('scale') in ((-1, old), [-1, old]):
+                changed.append(_set(step, 'type', 'ResizeToCover'))
+                changed.append(_set(step, 'scale', (width, height)))
             for name in ('scale', 'input_size', 'crop_size', 'size'):
                 value = step.get(name)
                 if isinstance(value, list | tuple):
-                    value = type(value)(new if side == old else side for side in value)
+                    sides = zip(value, (width, height), strict=False)
+                    value = type(value)(new if v == old else v for v, new in sides)
                 elif value == old:
-                    value = new
+                    value = height if height == width else (width, height)
                 changed.append(_set(step, name, value))
     return any(changed)
+
+
+def _frame_size(backbone: dict) -> tuple[int, int] | None:
+    """Give height and width of the clips of a model; another's may be anything."""
+    try:
+        return height_and_width(backbone['img_size'])
+    except (KeyError, ValueError):
+        return None
 
 
 def _output_sides(step: dict) -> set[Any]:

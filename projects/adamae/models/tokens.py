@@ -91,7 +91,7 @@ def gather_tokens(x: Tensor, ids: Tensor) -> Tensor:
         Tensor: shape (B, K, ...).
     """
     ids = ids.reshape(*ids.shape, *[1] * (x.ndim - 2))
-    # torch.take_along_dim would make an index for every value, and keep it for backward.
+    # torch.take_along_dim would keep an index for every value until backward.
     return x.expand(ids.shape[0], *x.shape[1:]).gather(
         1, ids.expand(-1, -1, *x.shape[2:])
     )

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 class VideoError(RuntimeError):
     """A video is missing, must not be read, or is damaged; the text names it."""
 
+    def __str__(self) -> str:
+        # A worker of a dataloader sends its traceback, which ends in this error.
+        return super().__str__().rpartition('VideoError: ')[2].strip()
+
 
 @contextmanager
 def video_errors(name: str, *decoder_errors: type[Exception]) -> Iterator[None]:
@@ -34,5 +38,12 @@ def video_errors(name: str, *decoder_errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        text = getattr(error, 'strerror', None) or str(error).strip()[:200]
+        text = getattr(error, 'strerror', None) or one_line(error)
         raise VideoError(f'{name}: expected a readable video, got: {text}') from error
+
+
+def one_line(error: Exception) -> str:
+    """Give the text of a library's error in one short line."""
+    # Of a file that is no video, decoders quote the beginning.
+    text = ''.join(c if c.isprintable() else ' ' for c in str(error))
+    return ' '.join(text.split())[:200]

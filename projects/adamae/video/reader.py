@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
+from os import stat
+from stat import S_ISREG
 from typing import Any, BinaryIO
 
 import av
@@ -38,8 +40,26 @@ _TIMED_CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
 # the stream states, or what was seen before. This is the standard's greatest delay.
 _MAX_REORDER_DELAY = {'has_b_frames': '16'}
 
+# What a plainly decoded file may keep of its frames between counting and reading, so
+# that it need not be decoded twice; in bytes.
+_MAX_KEPT = 2**28
+
+# In seconds: contents may name addresses (playlists), which may never answer.
+_TIME_LIMIT = 60
+
 # Before version 17, PyAV converts on one thread, and cannot be told to.
 _ONE_THREAD = {'threads': 1} if int(av.__version__.split('.')[0]) >= 17 else {}
+
+
+def require_regular_file(path: str) -> None:
+    """Say that a path is none that can be read to its end; pipes and devices are not.
+
+    Raises:
+        ValueError: if it exists and is no regular file.
+        OSError: if it does not exist, or cannot be looked at.
+    """
+    if not S_ISREG(stat(path).st_mode):
+        raise ValueError('no regular file')
 
 
 class _NotExact(Exception):
@@ -51,6 +71,10 @@ class VideoReader:
 
     Frame k is the k-th of all frames, as FFmpeg decodes them on one thread, bit for
     bit. :meth:`get_frames` applies the rotation that the file states (telephones).
+
+    What an edit list hides, as cutting without re-encoding leaves it at the beginning
+    and the end, is neither decoded by FFmpeg nor counted here: frame 0 is the first
+    that a player shows.
 
     Of a damaged file, that can hold for no reader: what is missing, FFmpeg takes from
     whatever is in memory. ``len`` may then count frames that cannot be decoded; to ask
@@ -64,15 +88,17 @@ class VideoReader:
         indexed (bool): whether frames are found by index; False means that each
             access decodes the file from its beginning.
         fps (float): average frames per second; 0 if the file does not say.
+        coding (str): FFmpeg's names of codec and container.
 
     Raises:
-        VideoError: if the file is missing, must not be read, holds no video, or no
-            frame of it can be decoded.
+        VideoError: if the file is missing, is no regular file, must not be read, holds
+            no video, or no frame of it can be decoded.
         OSError: if it cannot be read for other reasons.
     """
 
     def __init__(self, file: str | BinaryIO, name: str | None = None) -> None:
         self.name = str(file) if name is None else name
+        self.coding = ''
         self._file = file
         with self._open() as (container, stream), self._errors():
             self.fps = float(stream.average_rate or 0)
@@ -85,14 +111,30 @@ class VideoReader:
         self._shown: list[int] = []
         self._random_access_points: list[int] = []
         self.indexed = has_times and self._build_index()
-        self._length = len(self._shown) if self.indexed else sum(1 for _ in self._all())
+        self._kept: list[av.VideoFrame] = []  # the first frames
+        self._length = len(self._shown) if self.indexed else self._count()
         if not self._length:
-            raise VideoError(
-                f'{self.name}: expected a readable video, got: no frame can be decoded'
-            )
+            with self._errors():
+                raise ValueError('no frame can be decoded')
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def irregularity(self) -> str:
+        """Why frames are not found by counting packets from the key frames; or ''.
+
+        That is how other readers, decord for one, look for them: it is right if every
+        packet is a picture that is shown, and nothing reaches across a key frame.
+        """
+        if not self.indexed:
+            return 'packets cannot be numbered'
+        if len(self._shown) < len(self._packets):
+            return 'an edit list hides frames'
+        keys = [i for i, packet in enumerate(self._packets) if packet.is_keyframe]
+        if keys != self._random_access_points:
+            return 'open groups of pictures'
+        return ''
 
     def get_frames(self, indices: Sequence[int]) -> list[np.ndarray]:
         """Decode frames into RGB; arguments and errors as for :meth:`decode`.
@@ -133,8 +175,15 @@ class VideoReader:
                 self.indexed = False
         return self._decode_plain(numbers)
 
-    def _errors(self) -> AbstractContextManager[None]:
-        return video_errors(self.name, *_PYAV_ERRORS)
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            with video_errors(self.name, *_PYAV_ERRORS):
+                yield
+        except VideoError as error:
+            if not self.coding:
+                raise
+            raise VideoError(f'{error} ({self.coding})') from error.__cause__
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, Any]]:
@@ -146,16 +195,22 @@ class VideoReader:
                 # has EIO, EPERM and ENOMEM for damaged files, too).
                 file: Any = self._file
                 if isinstance(file, str):
+                    require_regular_file(file)
                     file = stack.enter_context(open(file, 'rb'))
                 file.seek(0)
                 # A title that is no UTF-8 is no reason not to read the pictures.
-                container: Any = av.open(file, metadata_errors='replace')
+                container: Any = av.open(
+                    file, metadata_errors='replace', timeout=_TIME_LIMIT
+                )
                 stack.enter_context(container)
+                self.coding = container.format.long_name
                 if not container.streams.video:
                     raise ValueError('no video stream')
                 stream = container.streams.video[0]
                 if stream.codec_context is None:
                     raise ValueError('FFmpeg has no decoder for its codec')
+                codec = stream.codec_context.name
+                self.coding = f'{codec} in {container.format.long_name}'
                 # Loaders have a process per core: threads would get in their way.
                 stream.codec_context.thread_count = 1
                 stream.thread_type = 'NONE'
@@ -242,7 +297,19 @@ class VideoReader:
         with self._open() as (container, stream), self._errors():
             yield from container.decode(stream)
 
+    def _count(self) -> int:
+        """Count by decoding; as many frames are kept as may be."""
+        count = size = 0
+        for frame in self._all():
+            count += 1
+            size += sum(plane.buffer_size for plane in frame.planes)
+            if size <= _MAX_KEPT:
+                self._kept.append(frame)
+        return count
+
     def _decode_plain(self, numbers: set[int]) -> dict[int, av.VideoFrame]:
+        if max(numbers, default=0) < len(self._kept):
+            return {i: self._kept[i] for i in numbers}
         frames: dict[int, av.VideoFrame] = {}
         number = -1
         for number, frame in enumerate(self._all()):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from mmaction.structures import ActionDataSample
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from ..models.mae_recognizer import MAERecognizer
 from .rows import Row, prediction_rows
 
 OUTLINE = '#ff3b30'
+# Characters of a video's name in the headline.
+_MAX_TITLE = 48
 
 
 def assemble(
@@ -72,13 +75,19 @@ def assemble(
             figure.colorbar(row.colors, cax=bar).ax.tick_params(labelsize=8)
     for column, axes in enumerate(grid[0, :count]):
         axes.set_title(f'frame {frames[column] if frames else column}', fontsize=10)
-    figure.suptitle(title, x=1.45 / size[0], ha='left', weight='bold')
+    figure.suptitle(
+        _drawable(title), x=1.45 / size[0], ha='left', weight='bold', parse_math=False
+    )
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def draw_prediction(
-    model: MAERecognizer, clip: Tensor, sample: ActionDataSample, name: str = ''
+    model: MAERecognizer,
+    clip: Tensor,
+    sample: ActionDataSample,
+    name: str = '',
+    numbers: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Draw what a model predicted for a clip.
 
@@ -86,7 +95,9 @@ def draw_prediction(
         model (MAERecognizer): gives the kind of target.
         clip (Tensor): pixels, shape (C, T, H, W), uint8.
         sample (ActionDataSample): its prediction; an ``object_mask`` in it is outlined.
-        name (str): for the headline. Defaults to none.
+        name (str): for the headline, shortened. Defaults to none.
+        numbers (Sequence[int], optional): of the T frames in their video. Defaults to
+            0, 1, 2 and so on.
 
     Returns:
         np.ndarray: uint8, shape (height, width, 3), RGB.
@@ -94,6 +105,8 @@ def draw_prediction(
     sample = sample.cpu()
     criterion = copy.deepcopy(model.criterion).cpu()
     rows = prediction_rows(clip.float() / 255, sample, criterion)
+    if len(name) > _MAX_TITLE:
+        name = f'{name[: _MAX_TITLE // 3]}...{name[-_MAX_TITLE * 2 // 3 :]}'
     title = (
         f'{name}   {sample.mask.float().mean():.0%} masked, '
         f'error {sample.token_error[sample.mask].mean():.3f}'
@@ -101,4 +114,13 @@ def draw_prediction(
     outline = None
     if 'object_mask' in sample:
         outline = np.asarray(sample.object_mask)[list(criterion.target.frames)]
-    return assemble(rows, title.strip(), criterion.target.frames, outline)
+    frames = criterion.target.frames
+    if numbers is not None:
+        frames = [numbers[frame] for frame in frames]
+    return assemble(rows, title.strip(), frames, outline)
+
+
+def _drawable(text: str) -> str:
+    """Replace what the font does not have, such as Chinese characters, by a box."""
+    characters = get_font(findfont(FontProperties(weight='bold'))).get_charmap()
+    return ''.join(c if ord(c) in characters else '\u25a1' for c in text)

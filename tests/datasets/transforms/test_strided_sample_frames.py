@@ -43,3 +43,10 @@ def test_mmaction_has_other_test_clips_under_the_same_arguments():
     theirs, ours = sample(300, 'SampleFrames'), sample(300)
     assert theirs.keys() == ours.keys()
     assert not np.array_equal(theirs['frame_inds'], ours['frame_inds'])
+
+
+@pytest.mark.parametrize('option', [dict(twice_sample=True), dict(target_fps=30)])
+def test_options_without_a_published_rule_are_rejected(option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))}.*type='SampleFrames'"):
+        sample(300, **option)
+    sample(300, num_clips=1, test_mode=False, **option)  # as in MMAction2

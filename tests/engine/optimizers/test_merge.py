@@ -99,3 +99,29 @@ def test_checkpoint_with_other_groups():
     ):
         ours.load_state_dict(state)
     ours.load_state_dict(ours.state_dict())
+
+
+def with_shared_weight():
+    model = MODELS.build(tiny_model_cfg())
+    model.decoder.again = torch.nn.Linear(8, 8)
+    model.decoder.again.weight = model.decoder.head.weight
+    return model
+
+
+def test_a_shared_parameter_is_not_updated_twice():
+    """Torch only warns of a parameter that is twice in one group."""
+    expected = (
+        r'decoder\.again\.weight is decoder\.head\.weight.*'
+        r'paramwise_cfg\.bypass_duplicate=True'
+    )
+    with pytest.raises(ValueError, match=expected):
+        build_optim_wrapper(with_shared_weight(), copy.deepcopy(MERGED))
+
+
+def test_a_shared_parameter_is_updated_once_if_told_so():
+    model = with_shared_weight()
+    cfg = copy.deepcopy(MERGED)
+    cfg['paramwise_cfg']['bypass_duplicate'] = True
+    groups = build_optim_wrapper(model, cfg).optimizer.param_groups
+    held = [id(p) for group in groups for p in group['params']]
+    assert sorted(held) == sorted(id(p) for p in model.parameters())

@@ -11,7 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 
 from ...video.error import video_errors
-from ...video.reader import VideoReader
+from ...video.reader import VideoReader, require_regular_file
 
 
 @TRANSFORMS.register_module()
@@ -42,18 +42,24 @@ class PyAVSkipInit(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Open the video; raises VideoError if it is missing or damaged."""
-        filename = results['filename']
-        if not Path(filename).suffix:
-            filename += '.mp4'
-        # The backend that MMAction2 calls 'disk' is MMEngine's 'local'.
-        backend = 'local' if self.io_backend == 'disk' else self.io_backend
-        with video_errors(filename):
-            content = get(filename, dict(backend=backend, **self.kwargs))
-        reader = VideoReader(io.BytesIO(content), filename)
+        reader = self.open(results['filename'])
         results['video_reader'] = reader
         results['total_frames'] = len(reader)
         results['avg_fps'] = reader.fps
         return results
+
+    def open(self, filename: str) -> VideoReader:
+        """Open a video by its name; raises VideoError if it is missing or damaged."""
+        if not Path(filename).suffix:
+            filename += '.mp4'
+        # The backend that MMAction2 calls 'disk' is MMEngine's 'local'.
+        backend = 'local' if self.io_backend == 'disk' else self.io_backend
+        if backend == 'local':
+            with video_errors(filename, ValueError):
+                require_regular_file(filename)
+        with video_errors(filename):
+            content = get(filename, dict(backend=backend, **self.kwargs))
+        return VideoReader(io.BytesIO(content), filename)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(io_backend={self.io_backend!r})'

@@ -29,12 +29,22 @@ class StridedSampleFrames(SampleFrames):
         out_of_bound_opt (str): as in ``SampleFrames``. Defaults to 'repeat_last'.
         **kwargs: every other argument of ``SampleFrames`` (``frame_interval``,
             ``num_clips``, ``test_mode``, ...). A single test clip is the first one.
+
+    Raises:
+        ValueError: if ``twice_sample`` or ``target_fps`` is set in testing, for which
+            nothing was published.
     """
 
     def __init__(
         self, clip_len: int, out_of_bound_opt: str = 'repeat_last', **kwargs: Any
     ) -> None:
         super().__init__(clip_len, out_of_bound_opt=out_of_bound_opt, **kwargs)
+        other = [k for k in ('twice_sample', 'target_fps') if getattr(self, k)]
+        if self.test_mode and other:
+            raise ValueError(
+                f'{type(self).__name__}: expected no {" and no ".join(other)} in '
+                "testing, got one; use type='SampleFrames', whose clips they are for"
+            )
 
     def _get_test_clips(self, num_frames: int, ori_clip_len: float) -> np.ndarray:
         listed = (num_frames - 1) // self.frame_interval + 1

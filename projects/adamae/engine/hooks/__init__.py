@@ -7,6 +7,7 @@ from .finite_check_hook import FiniteCheckHook
 from .knn_hook import KnnHook
 from .onednn_hook import OneDNNHook
 from .random_state_hook import RandomStateHook
+from .unreadable_videos_hook import UnreadableVideosHook
 
 __all__ = [
     'CheckpointCheckHook',
@@ -16,4 +17,5 @@ __all__ = [
     'KnnHook',
     'OneDNNHook',
     'RandomStateHook',
+    'UnreadableVideosHook',
 ]

@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 
 from ...checkpoints import Purpose, adapt_checkpoint
 from ...utils.wrappers import unwrap_model
+from .resumed_settings import follow_config, relocate_checkpoints
 
 
 @HOOKS.register_module()
@@ -17,7 +18,8 @@ class CheckpointCheckHook(Hook):
     """Reject checkpoints of another architecture, adapt what may be adapted.
 
     MMEngine logs what does not fit and goes on with random weights. What is adapted
-    instead of rejected, and when, is documented at ``adapt_checkpoint``.
+    instead of rejected, and when, is documented at ``adapt_checkpoint``; what of a
+    resumed run follows its config, at ``follow_config``.
     """
 
     # Before EMAHook, which copies the weights.
@@ -25,6 +27,8 @@ class CheckpointCheckHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Check the weights, after reading them and before the model gets them.
+
+        A resumed run gets the settings of its config, see ``follow_config``.
 
         Args:
             runner (Runner): the runner.
@@ -34,7 +38,11 @@ class CheckpointCheckHook(Hook):
             CheckpointMismatch: if they do not fit.
         """
         model = unwrap_model(runner.model)
-        adapt_checkpoint(checkpoint, model, *_purpose_and_path(runner))
+        purpose, path = _purpose_and_path(runner)
+        adapt_checkpoint(checkpoint, model, purpose, path)
+        if purpose == 'resume':
+            relocate_checkpoints(runner, checkpoint)
+            follow_config(runner, checkpoint)
 
 
 def _purpose_and_path(runner: Runner) -> tuple[Purpose, str]:

@@ -37,7 +37,8 @@ class KnnHook(Hook):
 
     Raises:
         ValueError: before training starts, if there are fewer than ``k`` videos, the
-            temperature is not positive, or a video cannot be read.
+            temperature is not positive.
+        VideoError: then, if a video cannot be read.
     """
 
     def __init__(

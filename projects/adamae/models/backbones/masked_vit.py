@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
-from mmaction.models.backbones.vit_mae import VisionTransformer
+from mmaction.models.backbones.vit_mae import (
+    VisionTransformer,
+    get_sinusoid_encoding,
+)
 from mmaction.registry import MODELS
 from mmengine.model import Sequential
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...checkpoints import load_pretrained
+from ...utils.sizes import height_and_width
 from ..tokens import gather_tokens
 from ..transformer import TransformerBlock
 
@@ -24,7 +29,8 @@ class MaskedVisionTransformer(VisionTransformer):
     other's checkpoint; ``forward`` computes the same features.
 
     Args:
-        img_size (int): height and width of a clip in pixels. Defaults to 224.
+        img_size (int | tuple[int, int]): pixels of a clip: its side, or height and
+            width. Defaults to 224.
         patch_size (int): pixels along each side of a token. Defaults to 16.
         in_channels (int): color channels of a clip. Defaults to 3.
         embed_dims (int): D, width of the tokens. Defaults to 768.
@@ -40,13 +46,13 @@ class MaskedVisionTransformer(VisionTransformer):
             ``init_cfg``, ...).
 
     Raises:
-        ValueError: if ``patch_size`` does not divide ``img_size``, ``tubelet_size``
-            not ``num_frames``, or ``num_heads`` not ``embed_dims``.
+        ValueError: if ``patch_size`` does not divide both sides of ``img_size``,
+            ``tubelet_size`` not ``num_frames``, or ``num_heads`` not ``embed_dims``.
     """
 
     def __init__(
         self,
-        img_size: int = 224,
+        img_size: int | tuple[int, int] = 224,
         patch_size: int = 16,
         in_channels: int = 3,
         embed_dims: int = 768,
@@ -58,18 +64,19 @@ class MaskedVisionTransformer(VisionTransformer):
         with_cp: bool = False,
         **kwargs: Any,
     ) -> None:
-        for size, name, part, part_name in (
-            (img_size, 'img_size', patch_size, 'patch_size'),
-            (num_frames, 'num_frames', tubelet_size, 'tubelet_size'),
+        height, width = height_and_width(img_size)
+        for sizes, name, part, part_name in (
+            ((height, width), f'img_size={img_size}', patch_size, 'patch_size'),
+            ((num_frames,), f'num_frames={num_frames}', tubelet_size, 'tubelet_size'),
         ):
-            if size < part or size % part:
+            if any(size < part or size % part for size in sizes):
                 raise ValueError(
-                    f'{name}={size} is not divisible by {part_name}={part}: a clip '
+                    f'{name} is not divisible by {part_name}={part}: a clip '
                     'must be a whole number of tokens'
                 )
         # The blocks are the one thing built here, hence a depth of 0.
         super().__init__(
-            img_size=img_size,
+            img_size=height,
             patch_size=patch_size,
             in_channels=in_channels,
             embed_dims=embed_dims,
@@ -79,9 +86,17 @@ class MaskedVisionTransformer(VisionTransformer):
             tubelet_size=tubelet_size,
             **kwargs,
         )
+        if width != height:  # what the stock class has for squares only
+            self.grid_size = (height // patch_size, width // patch_size)
+            num_tokens = num_frames // tubelet_size * prod(self.grid_size)
+            if kwargs.get('use_learnable_pos_emb'):
+                self.pos_embed = nn.Parameter(torch.zeros(1, num_tokens, embed_dims))
+                nn.init.trunc_normal_(self.pos_embed, std=0.02)
+            else:
+                self.pos_embed = get_sinusoid_encoding(num_tokens, embed_dims)
         self.in_channels = in_channels
         self.tubelet_size = tubelet_size
-        self.clip_size = (num_frames, img_size, img_size)
+        self.clip_size = (num_frames, height, width)
         self.token_shape = (tubelet_size, patch_size, patch_size, in_channels)
         self.token_grid = (num_frames // tubelet_size, *self.grid_size)
         self.num_tokens = self.pos_embed.shape[1]

@@ -34,7 +34,8 @@ class MAEDecoder(BaseModule):
         mlp_ratio (float): hidden width of a block's MLP over its width. Defaults to 4.
         norm_cfg (dict): normalization layer. Defaults to LayerNorm with eps 1e-6.
         with_cp (bool): activation checkpointing in the blocks. Defaults to False.
-        init_cfg (dict): initialization. Defaults to Xavier uniform.
+        init_cfg (dict): initialization. Defaults to the published one: Xavier uniform,
+            but torch's own for the projection of the latents.
 
     Raises:
         ValueError: if ``num_heads`` does not divide ``embed_dims``.
@@ -52,7 +53,18 @@ class MAEDecoder(BaseModule):
         norm_cfg: ConfigType = dict(type='LN', eps=1e-6),
         with_cp: bool = False,
         init_cfg: ConfigType = dict(
-            type='Xavier', layer='Linear', distribution='uniform'
+            type='Xavier',
+            layer='Linear',
+            distribution='uniform',
+            # The default of torch, as an initializer of MMEngine.
+            override=dict(
+                type='Kaiming',
+                name='embed',
+                a=5**0.5,
+                nonlinearity='leaky_relu',
+                mode='fan_in',
+                distribution='uniform',
+            ),
         ),
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -77,7 +89,8 @@ class MAEDecoder(BaseModule):
         )
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
         self.head = nn.Linear(embed_dims, out_channels)
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        # Cut at one standard deviation, as published.
+        nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02)
 
     def forward(
         self, latents: Tensor, visible_ids: Tensor, masked_ids: Tensor

@@ -54,6 +54,7 @@ class SeparableMAEDecoder(SeparablePositionsMixin, MAEDecoder):
         self.add_tables(grid_size, embed_dims)
         self.embed = nn.Linear(in_channels, embed_dims)
         nn.init.normal_(self.mask_token, std=0.02)
+        nn.init.zeros_(self.cls_token)  # as published; the encoder's is not
         init_xavier(self)
 
     def arrange(self, visible: Tensor, masked: Tensor) -> Tensor:

@@ -1,18 +1,18 @@
-"""What the tools share of their command lines."""
+"""What the tools share of their command lines.
 
-import sys
-from argparse import ArgumentError, ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
+Importing ``projects.adamae`` takes seconds, so the tools do it after their arguments
+are parsed; this module lies outside and imports nothing.
+"""
+
+from argparse import Action, ArgumentError, ArgumentParser, Namespace
 from typing import Any
 
-from mmengine.config import DictAction
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+SPLITS = ('train', 'val', 'test')
 
-from .distributed import LAUNCHER_VARIABLES, rank_and_local_rank
 
-
-class CfgOptions(DictAction):
-    """MMEngine's ``key=value`` parser, with an error instead of a traceback."""
+class CfgOptions(Action):
+    """Collect ``KEY=VALUE``; ``launch.load_config`` knows what the values should be."""
 
     def __call__(
         self,
@@ -21,15 +21,20 @@ class CfgOptions(DictAction):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Parse ``values``, or raise ``ArgumentError``."""
+        """Add ``values`` to those of the same option before, or raise an error."""
+        options = dict(getattr(namespace, self.dest) or {})
         for value in values:
-            if '=' not in value:
-                raise ArgumentError(self, f'expected KEY=VALUE, got {value!r}')
-        super().__call__(parser, namespace, values, option_string)
+            key, equals, text = value.partition('=')
+            if not equals or not key:
+                raise ArgumentError(
+                    self, f'expected KEY=VALUE, got {value!r}; quote values with blanks'
+                )
+            options[key] = text
+        setattr(namespace, self.dest, options)
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:
-    """Add ``--cfg-options`` and defaults for all that :func:`.load_config` reads."""
+    """Add ``--cfg-options``, and defaults for all that ``launch.load_config`` reads."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -43,7 +48,7 @@ def add_cfg_options(parser: ArgumentParser) -> None:
 
 
 def add_reading_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of tools that encode videos: :func:`.load_reading_config`."""
+    """Add what ``launch.load_reading_config`` reads: for tools that encode videos."""
     parser.add_argument('config', help='path of the config of the model')
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument(
@@ -60,21 +65,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
-        choices=['none', *LAUNCHER_VARIABLES],
+        choices=LAUNCHERS,
         default='none',
         help='what starts the processes; set by dist_*.sh and slurm_*.sh',
     )
-
-
-@contextmanager
-def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
-    """Report errors of the given kinds in one line and exit with code 2.
-
-    Only the first process on each machine of a distributed run prints it.
-    """
-    try:
-        yield
-    except kinds as error:
-        if rank_and_local_rank()[1] == 0:
-            print(f'error: {error}', file=sys.stderr)
-        raise SystemExit(2) from None

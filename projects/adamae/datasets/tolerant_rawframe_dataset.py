@@ -1,0 +1,16 @@
+"""Videos as folders of frames, damaged ones among them."""
+
+from __future__ import annotations
+
+from mmaction.datasets import RawframeDataset
+from mmaction.registry import DATASETS
+
+from .unreadable import UnreadableVideos
+
+
+@DATASETS.register_module()
+class TolerantRawframeDataset(UnreadableVideos, RawframeDataset):
+    """``RawframeDataset`` that goes on training when a frame cannot be read.
+
+    Arguments as in MMAction2's ``RawframeDataset``; see :class:`UnreadableVideos`.
+    """

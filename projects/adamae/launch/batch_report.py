@@ -1,0 +1,92 @@
+"""What a run makes of its data: said before it starts, as it changes the results."""
+
+from mmengine.logging import print_log
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from ..datasets import VideoFolderDataset
+from ..video.folder import find_unreadable
+from .distributed import rank_and_local_rank, warn
+
+# Fewer steps make the units of a schedule coarse; more videos left out are a loss.
+_FEW_STEPS = 10
+_LARGE_SHARE = 0.1
+# Videos of a folder that are opened before the start.
+_NUM_VIDEOS_TO_OPEN = 500
+
+
+def report_batches(runner: Runner) -> None:
+    """Warn of few steps, of videos left out, and of a rate for other batches.
+
+    Args:
+        runner (Runner): of a training run; its data loader is built.
+    """
+    loader, world = runner.train_loop.dataloader, runner.world_size
+    size = loader.batch_size
+    if size is None:  # batches of a sampler of the user's own
+        return
+    videos = len(loader.dataset)
+    if isinstance(runner.train_loop, EpochBasedTrainLoop):
+        steps = len(loader)
+        left = max(videos - steps * size * world, 0) if loader.drop_last else 0
+        if steps < _FEW_STEPS or left > _LARGE_SHARE * videos:
+            total = size * world
+            unit = 'step' if steps == 1 else 'steps'
+            text = f'{videos} videos in batches of {total} make {steps} {unit} an epoch'
+            if left:
+                text += f' and leave {left} videos ({left / videos:.0%}) out of each'
+            better = _better_size(videos, size, world)
+            advice = [f'train_dataloader.batch_size={better}'] * (better < size)
+            advice += ['train_dataloader.drop_last=False'] * bool(left)
+            if advice:
+                text += f'; set --cfg-options {" or ".join(advice)}'
+            else:
+                text += '; train for more epochs, with warm-up to match'
+            warn(f'train_dataloader: {text}')
+
+    cfg = runner.cfg
+    rule = cfg.get('auto_scale_lr') or {}
+    base = rule.get('base_batch_size')
+    passes = cfg.optim_wrapper.get('accumulative_counts', 1)
+    real = size * world * passes
+    if base and base != real and not rule.get('enable'):
+        rate = (cfg.optim_wrapper.get('optimizer') or {}).get('lr')
+        scaled = '' if rate is None else f' and would be {rate * real / base:.4g} here'
+        warn(
+            f'optim_wrapper.optimizer.lr={rate} is for {base} videos per update '
+            f'(auto_scale_lr.base_batch_size){scaled}, where an update takes {real} '
+            f'({real / base:.3g} times as many): add --auto-scale-lr, or set '
+            f'auto_scale_lr.base_batch_size={real} if the rate is meant for these'
+        )
+
+
+def report_videos(runner: Runner) -> None:
+    """Log how many videos of a folder cannot be read; the first process looks.
+
+    Args:
+        runner (Runner): of a training run; its data loader is built.
+    """
+    dataset = runner.train_loop.dataloader.dataset
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    if rank_and_local_rank()[0] or not isinstance(dataset, VideoFolderDataset):
+        return
+    step = -(-len(dataset) // _NUM_VIDEOS_TO_OPEN)
+    files = [dataset.get_data_info(i)['filename'] for i in range(0, len(dataset), step)]
+    errors = find_unreadable(files)
+    text = f'data_prefix.video: {len(errors)} of {len(files)} videos cannot be read'
+    if errors:
+        more = ' ...' if len(errors) > 3 else ''
+        named = '; '.join(map(str, errors[:3]))
+        warn(f'{text}; others take their place: {named}{more}')
+    else:
+        print_log(text, 'current')
+
+
+def _better_size(videos: int, size: int, world: int) -> int:
+    """Find the largest batch size with enough steps and few videos left out."""
+    for smaller in range(size, 1, -1):
+        steps = videos // (smaller * world)
+        left = videos - steps * smaller * world
+        if steps >= _FEW_STEPS and left <= _LARGE_SHARE * videos:
+            return smaller
+    return 1

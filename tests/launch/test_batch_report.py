@@ -1,0 +1,103 @@
+"""What is said of the data before a run starts."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import EpochBasedTrainLoop
+
+from projects.adamae import VideoFolderDataset
+from projects.adamae.launch import batch_report, report_batches, report_videos
+from projects.adamae.video.folder import find_videos, scan_folder
+from tests.helpers import write_videos
+
+
+def runner(dataset, batch_size, world=1, base=256, drop_last=True, passes=1, **rule):
+    loop = object.__new__(EpochBasedTrainLoop)
+    loop.dataloader = torch.utils.data.DataLoader(
+        dataset, batch_size * world, drop_last=drop_last
+    )
+    steps = len(loop.dataloader)
+    loop.dataloader = SimpleNamespace(
+        dataset=dataset, batch_size=batch_size, drop_last=drop_last
+    )
+    loop.dataloader = type(
+        'Loader', (), dict(vars(loop.dataloader), __len__=lambda self: steps)
+    )()
+    wrapper = dict(optimizer=dict(lr=1.5e-4), accumulative_counts=passes)
+    cfg = dict(optim_wrapper=wrapper, auto_scale_lr=dict(base_batch_size=base, **rule))
+    return SimpleNamespace(train_loop=loop, world_size=world, cfg=Config(cfg))
+
+
+def test_a_small_folder(warned):
+    report_batches(runner(range(55), 32))
+    steps, rate = warned
+    assert '55 videos in batches of 32 make 1 step an epoch' in steps
+    assert 'leave 23 videos (42%) out of each' in steps
+    assert 'train_dataloader.batch_size=5 or train_dataloader.drop_last=False' in steps
+    assert 'lr=0.00015 is for 256 videos per update' in rate
+    assert 'would be 1.875e-05 here, where an update takes 32 (0.125 times' in rate
+    assert 'add --auto-scale-lr, or set auto_scale_lr.base_batch_size=32' in rate
+
+
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        dict(batch_size=32, world=8),
+        dict(batch_size=32, world=2, passes=4),
+        dict(batch_size=8, enable=True),
+        dict(batch_size=8, base=None),
+    ],
+)
+def test_nothing_to_say(warned, kwargs):
+    report_batches(runner(range(2600), **kwargs))
+    assert warned == []
+
+
+def test_advice_can_be_followed(warned):
+    report_batches(runner(range(55), 5, base=5))
+    assert warned == []
+    report_batches(runner(range(6), 1, base=1))
+    (message,) = warned
+    assert message.endswith(
+        '6 steps an epoch; train for more epochs, with warm-up to match'
+    )
+
+
+def test_videos_are_counted(tmp_path, warned, monkeypatch):
+    write_videos(tmp_path, count=3, frames=4)
+    logged = []
+    module = 'projects.adamae.datasets.video_folder_dataset.print_log'
+    monkeypatch.setattr(module, lambda text, *args: logged.append(text))
+    monkeypatch.setattr(batch_report, 'print_log', lambda t, *args: logged.append(t))
+    (tmp_path / '._0.mp4').write_bytes(b'x')
+    for name in ('a.txt', 'b.TXT', 'Makefile'):
+        (tmp_path / name).touch()
+
+    def report():
+        dataset = VideoFolderDataset(dict(video=str(tmp_path)), [])
+        report_videos(runner(dataset, 1))
+
+    report()
+    skipped = 'skipped 4 other files (.txt 2, ._* 1, no suffix 1)'
+    assert logged[0].endswith(skipped) and 'found 3 videos' in logged[0]
+    assert logged[1] == 'data_prefix.video: 0 of 3 videos cannot be read'
+    (tmp_path / '1.mp4').write_bytes(b'no video')
+    (tmp_path / '2.mp4').write_bytes(b'')
+    report()
+    (message,) = warned
+    assert '2 of 3 videos cannot be read' in message
+    assert '1.mp4: expected' in message and '2.mp4: expected' in message
+
+
+def test_suffixes(tmp_path):
+    names = 'a.WMV b.3gp c.ts d.flv e.mts f.m2ts g.gif h.mp4'.split()
+    for name in (*names, '._h.mp4'):
+        (tmp_path / name).touch()
+    assert find_videos(tmp_path, 'x') == [str(tmp_path / name) for name in names]
+    assert scan_folder(tmp_path, 'x')[1] == {'._*': 1}
+    (tmp_path / 'no').mkdir()
+    (tmp_path / 'no/list.csv').touch()
+    with pytest.raises(FileNotFoundError, match=r'only 1 other file \(.csv 1\)'):
+        find_videos(tmp_path / 'no', 'x')

@@ -1,0 +1,42 @@
+"""What is seen of a run on several processes that fails."""
+
+import pytest
+
+from projects.adamae import launch
+from projects.adamae.launch import errors
+from tests.helpers import ROOT, run_command
+
+FAIL = """
+import os, sys, time
+if os.environ['LOCAL_RANK'] == '0':
+    print('error: no such config', file=sys.stderr)
+    raise SystemExit({code})
+time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize('code', [2, 3])
+def test_nothing_follows_an_error_that_was_reported(code, tmp_path):
+    script = tmp_path / 'fail.py'
+    script.write_text(FAIL.format(code=code))
+    processes = ('--standalone', '--nproc-per-node=2')
+    done = run_command(ROOT / 'tools/_torchrun.py', *processes, script)
+    lines = done.stderr.splitlines()
+    if code == 2:
+        assert (done.returncode, lines) == (2, ['error: no such config'])
+    else:
+        assert done.returncode == 1 and 'exitcode  : 3' in done.stderr
+
+
+def test_others_wait_until_the_first_has_reported(monkeypatch, capsys):
+    """A launcher stops all processes when one ends, the first among them."""
+    slept = []
+    monkeypatch.setattr(errors.time, 'sleep', slept.append)
+    for rank in ('0', '1'):
+        monkeypatch.setenv('SLURM_PROCID', '9')
+        monkeypatch.setenv('SLURM_LOCALID', rank)
+        with pytest.raises(SystemExit), launch.errors_in_one_line(ValueError):
+            raise ValueError('missing')
+        assert len(slept) == int(rank)
+        # Who is still there then has an error of its own.
+        assert capsys.readouterr().err == 'error: missing\n'
