@@ -10,8 +10,8 @@ from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
+from projects.adamae.checkpoints.adapt import CheckpointMismatch, adapt_checkpoint
 from projects.adamae.checkpoints.convert import parse_overrides
-from projects.adamae.checkpoints.loading import CheckpointMismatch, adapt_checkpoint
 from projects.adamae.datasets.from_config import center_clip_pipeline
 from projects.adamae.datasets.transforms import EvenThreeCrop, ResizeToCover
 from projects.adamae.launch.model_sizes import follow_model

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 from projects.adamae.apis.models import load_model
 from projects.adamae.checkpoints import adapt_checkpoint
-from projects.adamae.checkpoints.loading import resize_positions
+from projects.adamae.checkpoints.adapt import resize_positions
 from projects.adamae.datasets import from_config
 from projects.adamae.engine.hooks.training_state import preserve_training_state
 from projects.adamae.evaluation import features

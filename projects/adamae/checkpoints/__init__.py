@@ -1,7 +1,7 @@
 """Checkpoints: of other code bases, in and out, and into models without a gap."""
 
+from .adapt import CheckpointMismatch, Purpose, adapt_checkpoint, load_pretrained
 from .formats import to_ours
-from .loading import CheckpointMismatch, Purpose, adapt_checkpoint, load_pretrained
 
 __all__ = [
     'CheckpointMismatch',

@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch.testing import assert_close
 
-from projects.adamae.checkpoints import CheckpointMismatch, adapt_checkpoint, loading
+from projects.adamae.checkpoints import CheckpointMismatch, adapt, adapt_checkpoint
 from projects.adamae.checkpoints.convert import convert
 from tests.checkpoints.samples import (
     autoencoder,
@@ -34,7 +34,7 @@ def messages(monkeypatch):
     def log(text, level=logging.INFO):
         logged.append(f'{logging.getLevelName(level)}: {text}')
 
-    monkeypatch.setattr(loading, '_log', log)
+    monkeypatch.setattr(adapt, '_log', log)
     return logged
 
 
@@ -113,8 +113,8 @@ def test_pretrained_encoder_must_fit(tmp_path, request, kind, prefix, message):
 def test_positions_keep_their_meaning():
     t, h, w = torch.meshgrid(*map(torch.arange, (4, 6, 6)), indexing='ij')
     table = torch.stack([t, h, w], -1).reshape(1, -1, 3).float()
-    assert torch.equal(loading.resize_positions(table, (4, 6, 6), (4, 6, 6)), table)
-    larger = loading.resize_positions(table, (4, 6, 6), (8, 12, 12))
+    assert torch.equal(adapt.resize_positions(table, (4, 6, 6), (4, 6, 6)), table)
+    larger = adapt.resize_positions(table, (4, 6, 6), (8, 12, 12))
     larger = larger.reshape(8, 12, 12, 3)
     # Tokens keep their center: i of twice as many lies at (i + 0.5) / 2 - 0.5.
     inner = (torch.arange(4, 8) + 0.5) / 2 - 0.5
@@ -146,7 +146,7 @@ def test_8_frames_become_others(messages, clip, grid, stated):
         sizes = 'x'.join(map(str, grid))
         start = f'INFO: {part}.pos_embed: interpolated from 4x2x2 to {sizes} tokens'
         assert text.startswith(start) and ('guess' in text) == (not stated)
-        expected = loading.resize_positions(
+        expected = adapt.resize_positions(
             getattr(small, part).pos_embed, (4, 2, 2), grid
         )
         assert torch.equal(getattr(model, part).pos_embed, expected)
@@ -161,10 +161,10 @@ def test_a_table_of_another_width_is_a_mismatch():
 
 
 def test_the_grid_of_an_old_table():
-    assert loading._guess_grid(1568, (4, 14, 14)) == (8, 14, 14)
-    assert loading._guess_grid(1568, (8, 20, 20)) == (8, 14, 14)
+    assert adapt._guess_grid(1568, (4, 14, 14)) == (8, 14, 14)
+    assert adapt._guess_grid(1568, (8, 20, 20)) == (8, 14, 14)
     with pytest.raises(CheckpointMismatch, match='state them with'):
-        loading._guess_grid(1568, (5, 10, 10))
+        adapt._guess_grid(1568, (5, 10, 10))
 
 
 # --- through the runner ---
