@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from mmaction.datasets.transforms import ThreeCrop
+from mmaction.datasets.transforms.processing import _init_lazy_if_proper
 from mmaction.registry import TRANSFORMS
 
 
@@ -26,6 +27,7 @@ class EvenThreeCrop(ThreeCrop):
 
     def transform(self, results: dict) -> dict:
         """Crop; raises ValueError if neither side fits, or one is too small."""
+        _init_lazy_if_proper(results, False)  # not of crops yet to be made
         imgs = results['imgs']
         height, width = imgs[0].shape[:2]
         crop_w, crop_h = self.crop_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 
 from mmaction.datasets.transforms import MultiScaleCrop
+from mmaction.datasets.transforms.processing import _init_lazy_if_proper
 from mmaction.registry import TRANSFORMS
 
 
@@ -21,6 +22,7 @@ class MultiScaleCropWithinFrame(MultiScaleCrop):
 
     def transform(self, results: dict) -> dict:
         """Crop, at most to the short side of the frame."""
+        _init_lazy_if_proper(results, self.lazy)  # adds img_shape if there is none
         short_side = min(results['img_shape'])
         if short_side >= max(self.input_size):
             return super().transform(results)

@@ -44,4 +44,4 @@ class PyAVSkipDecode(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
+        return f'{type(self).__name__}(mode=accurate)'

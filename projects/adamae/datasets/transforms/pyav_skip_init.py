@@ -62,4 +62,4 @@ class PyAVSkipInit(BaseTransform):
         return VideoReader(io.BytesIO(content), filename)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(io_backend={self.io_backend!r})'
+        return f'{type(self).__name__}(io_backend={self.io_backend}, num_threads=1)'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmaction.datasets.transforms import RandomResizedCrop
 from mmaction.registry import TRANSFORMS
@@ -20,7 +22,21 @@ class RandomResizedCropWithinRatio(RandomResizedCrop):
 
     Source: SpatiotemporalMAE, arXiv:2205.09113, and VideoMAE, arXiv:2203.12602, and
     their code.
+
+    Raises:
+        ValueError: if ``area_range`` is not rising within (0, 1], or
+            ``aspect_ratio_range`` not rising from above 0.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, largest in ('area_range', 1), ('aspect_ratio_range', float('inf')):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= largest:
+                raise ValueError(
+                    f'{type(self).__name__}: expected {name}=(low, high) with '
+                    f'0 < low <= high <= {largest}, got ({low}, {high})'
+                )
 
     @staticmethod
     def get_crop_bbox(

@@ -32,14 +32,16 @@ class RepeatLastSampleFrames(SampleFrames):
 
     def __init__(self, clip_len: int, **kwargs: Any) -> None:
         super().__init__(clip_len, out_of_bound_opt='repeat_last', **kwargs)
+        # The last frame is never stepped to, but may be the one frame of a clip.
+        self._left_out = int(clip_len > 1)
 
     def transform(self, results: dict) -> dict:
-        """Sample, as if the last frame were not there."""
+        """Sample; clips of several frames as if the last one were not there."""
         total_frames = results['total_frames']
         results = super().transform(
-            {**results, 'total_frames': max(total_frames - 1, 1)}
+            {**results, 'total_frames': max(total_frames - self._left_out, 1)}
         )
         return {**results, 'total_frames': total_frames}
 
     def _sample_clips(self, num_frames: int, ori_clip_len: float) -> np.ndarray:
-        return super()._sample_clips(num_frames + 1, ori_clip_len)
+        return super()._sample_clips(num_frames + self._left_out, ori_clip_len)
