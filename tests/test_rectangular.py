@@ -202,6 +202,7 @@ def test_center_clips_have_the_size():
     assert CenterCrop(steps['CenterCrop']['crop_size']).crop_size == (96, 64)
 
 
+@pytest.mark.slow
 def test_from_pretraining_to_a_tested_classifier(tmp_path):
     """Train, resume, draw, extract, fine-tune and test with the shipped recipes."""
     lines = write_videos(tmp_path / 'videos', count=2, frames=34, size=(48, 80))

@@ -83,6 +83,7 @@ def echo(connection):
         connection.send({k: os.environ.get(k) for k in workers.KEEP_FREED_MEMORY})
 
 
+@pytest.mark.slow
 def test_workers_start_with_malloc_settings_of_their_own(monkeypatch):
     monkeypatch.setenv('MALLOC_MMAP_MAX_', '7')
     tuned, default = (workers.Worker(echo, malloc) for malloc in workers.MALLOC)
