@@ -12,6 +12,7 @@ from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 
 from projects.adamae.analysis.flops import without_weights
+from projects.adamae.datasets.from_config import iter_datasets
 from projects.adamae.datasets.preparers.motion_videos import MotionSpec, make_dataset
 from projects.adamae.launch import load_config, load_reading_config
 from projects.adamae.models import samplers
@@ -30,6 +31,7 @@ NAMES = sorted(
     for path in CONFIGS.rglob('*.py')
     if '_base_' not in path.parts and not path.stem.endswith('_base')
 )
+TOLERANT = ('Tolerant', 'VideoFolderDataset')
 # What is pre-trained, and what then takes over its encoder.
 CHAINS = {
     'adamae_vitb_ssv2_pretrain.py': 'adamae_vitb_ssv2_finetune.py',
@@ -101,6 +103,13 @@ def train(data, tmp_path):
         return path, checkpoint
 
     return run
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_no_video_that_cannot_be_read_ends_a_run(name):
+    for split, loader in loaders(load(name)).items():
+        for key, dataset in iter_datasets(loader.dataset if loader else {}, split):
+            assert dataset.get('type', 'Tolerant').startswith(TOLERANT), key
 
 
 @pytest.mark.parametrize('name', CHAINS)

@@ -63,13 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             launch.check_data(cfg, (args.split,), object)
             clips = pictures.dataset_clips(cfg, args.split, args.num, args.seed)
-    out = Path(args.out or Path(cfg.work_dir) / 'pictures')
-    out.mkdir(parents=True, exist_ok=True)
-    for clip in clips:
-        if isinstance(clip, pictures.Clip):
-            path = pictures.picture_path(out, clip.name, args.checkpoint)
-            Image.fromarray(pictures.draw_clip(model, clip)).save(path)
-            print(path)
+        out = Path(args.out or Path(cfg.work_dir) / 'pictures')
+        out.mkdir(parents=True, exist_ok=True)
+        for clip in clips:
+            if isinstance(clip, pictures.Clip):
+                path = pictures.picture_path(out, clip.name, args.checkpoint)
+                Image.fromarray(pictures.draw_clip(model, clip)).save(path)
+                print(path)
     launch.exit_with([str(c) for c in clips if not isinstance(c, pictures.Clip)])
 
 

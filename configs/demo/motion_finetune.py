@@ -46,7 +46,7 @@ test_dataloader = dict(
     num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='VideoDataset',
+        type='TolerantVideoDataset',
         ann_file=_base_.data_root + 'val.txt',
         data_prefix=dict(video=_base_.video_root),
         pipeline=test_pipeline,

@@ -7,12 +7,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from projects.adamae.launch import TRAINING_KEYS, apply_train_arguments
 from projects.adamae.launch.resuming import (
     find_newest_checkpoint,
     keep_checkpoints,
     warn_of_later,
 )
-from tests.helpers import run_tool
+from tests.helpers import load_tool, run_tool
 
 TIME = '20260101_1200'
 
@@ -123,6 +124,14 @@ def test_a_run_never_starts_over_by_itself(toy, run, capsys, is_whole):
     run_tool('train', toy, '--work-dir', run, '--overwrite', '--no-validate')
     assert 'state_dict' in torch.load(run / 'epoch_1.pth')
     assert (run / 'epoch_1.pth').read_bytes() != before
+
+
+def test_overwrite_starts_over_where_the_config_resumes(run):
+    cfg = config(run)
+    cfg.update(dict.fromkeys(TRAINING_KEYS, {}), resume=True)
+    args = load_tool('train').parse_args(['x.py', '--overwrite'])
+    apply_train_arguments(cfg, args)
+    assert not cfg.resume and not cfg.get('load_from')
 
 
 def test_what_going_back_will_replace_is_named(run, warned):

@@ -136,6 +136,14 @@ def test_who_goes_on_without_a_video(toy):
         check('TolerantVideoDataset', UnreadableVideos)
 
 
+def test_a_dataset_that_cannot_go_on_is_said(toy, checkpoint, tmp_path, capfd):
+    options = {'test_dataloader.dataset.type': 'VideoDataset'}
+    with pytest.raises(SystemExit):
+        run_test(toy, checkpoint, tmp_path, '--skip-unreadable', **options)
+    message = '--skip-unreadable: expected test_dataloader.dataset.type=Tolerant'
+    assert message in capfd.readouterr().err
+
+
 def test_many_hot_labels():
     sample = UnreadableDataSample(metainfo=dict(unreadable='why'))
     sample.set_gt_label(torch.tensor([1.0, 0, 1])).set_pred_score(torch.rand(3))

@@ -11,6 +11,7 @@ import pytest
 
 from projects.adamae.video import bitstream, reader
 from projects.adamae.video.error import VideoError
+from projects.adamae.video.folder import find_unreadable
 from projects.adamae.video.reader import VideoReader
 from tests.numbered_videos import FORMATS, number_of, remux, turn, write
 
@@ -256,6 +257,7 @@ def test_title_that_is_no_utf8(tmp_path, suffix):
     assert 'Fußball'.encode() in content
     path.write_bytes(content.replace('Fußball'.encode(), b'Fu\xdfball '))
     assert numbers(VideoReader(str(path)).get_frames([0, 9])) == [0, 9]
+    assert find_unreadable([str(path)]) == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,13 @@ from mmaction.engine.optimizers import LearningRateDecayOptimizerConstructor
 from mmaction.evaluation import AccMetric
 from mmaction.models.backbones.vit_mae import VisionTransformer
 from mmaction.models.losses import CrossEntropyLoss
-from mmaction.registry import HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmaction.registry import (
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+)
 from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import STRATEGIES, Registry
@@ -49,11 +55,29 @@ def check_testing(cfg: Config, skip_unreadable: bool = False) -> None:
         cfg (Config): the config.
         skip_unreadable (bool): whether the test may go on without some of its videos.
             Defaults to False.
+
+    Raises:
+        FileNotFoundError: as there.
+        ValueError: as there, and if ``skip_unreadable`` meets a dataset that cannot.
     """
     _check_views(cfg, 'test')
+    if skip_unreadable:
+        _check_skipping(cfg)
     check_data(cfg, ('test',), UnreadableVideos if skip_unreadable else ())
     check_classes(cfg, ('test',))
     _check_many_hot(cfg, ('test',))
+
+
+def _check_skipping(cfg: Config) -> None:
+    """Reject test sets that end a test at the first video that cannot be read."""
+    key = 'test_dataloader.dataset'
+    for name, dataset in iter_datasets(cfg.test_dataloader['dataset'], key):
+        if not _is_a(DATASETS, dataset['type'], UnreadableVideos):
+            raise ValueError(
+                f'--skip-unreadable: expected {name}.type=TolerantVideoDataset or '
+                f'TolerantRawframeDataset, got {dataset["type"]}, which ends the test '
+                'at such a video; set the type with --cfg-options'
+            )
 
 
 def check_length(runner: Runner) -> None:

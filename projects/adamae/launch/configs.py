@@ -123,6 +123,8 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
             )
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
 
+    if args.overwrite:
+        cfg.resume = False
     resume = args.resume
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'

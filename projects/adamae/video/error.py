@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import av
+
+# What PyAV raises for damaged files: FFmpeg's errors and those of its Python parts.
+PYAV_ERRORS = av.FFmpegError, ArithmeticError, LookupError, ValueError
+
 
 class VideoError(RuntimeError):
     """A video is missing, must not be read, or is damaged; the text names it."""

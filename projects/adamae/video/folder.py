@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 
-from .error import VideoError, video_errors
+from .error import PYAV_ERRORS, VideoError, video_errors
 
 VIDEO_SUFFIXES = (
     *('.3gp', '.avi', '.flv', '.gif', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4'),
@@ -97,8 +97,9 @@ def find_unreadable(files: Sequence[str]) -> list[VideoError]:
     def error(file: str) -> VideoError | None:
         try:
             with (
-                video_errors(file, av.FFmpegError, IndexError, StopIteration),
-                av.open(file) as container,
+                video_errors(file, *PYAV_ERRORS, StopIteration),
+                # A title that is no UTF-8 is no reason not to read the pictures.
+                av.open(file, metadata_errors='replace') as container,
             ):
                 next(container.decode(video=0))
         except VideoError as error:

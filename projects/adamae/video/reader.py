@@ -28,10 +28,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from . import bitstream
-from .error import VideoError, video_errors
-
-# What PyAV raises for damaged files: FFmpeg's errors and those of its Python parts.
-_PYAV_ERRORS = av.FFmpegError, ArithmeticError, LookupError, ValueError
+from .error import PYAV_ERRORS, VideoError, video_errors
 
 # Containers that store when each frame is shown; for others FFmpeg may guess it.
 _TIMED_CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
@@ -178,7 +175,7 @@ class VideoReader:
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
-            with video_errors(self.name, *_PYAV_ERRORS):
+            with video_errors(self.name, *PYAV_ERRORS):
                 yield
         except VideoError as error:
             if not self.coding:

@@ -171,6 +171,15 @@ def test_rates_are_those_of_an_unbroken_run(tmp_path, unbroken, capsys, name):
     assert last['meta']['iter'] == len(expected)
 
 
+@pytest.mark.parametrize('epochs', [3, 4])
+def test_a_run_that_is_at_its_end_says_so(tmp_path, unbroken, capsys, epochs):
+    folder, _ = unbroken()
+    resume = str(folder / 'epoch_3.pth')
+    steps = train(tmp_path / 'more', f'{epochs}', epochs=epochs, resume=resume)
+    line = 'Nothing is left to train: the checkpoint is at 3 of train_cfg.max_epoch'
+    assert (line in capsys.readouterr().out) == (not steps) == (epochs < 4)
+
+
 def test_a_schedule_of_metrics_goes_on_as_saved(tmp_path, unbroken, capsys):
     plateau = [dict(type='ReduceOnPlateauLR', monitor='loss', by_epoch=True)]
     folder, _ = unbroken(scheduler=plateau)

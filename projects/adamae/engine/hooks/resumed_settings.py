@@ -45,6 +45,12 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
     old_end, end = _runtime_info(checkpoint).get(key), getattr(runner, key)
     if old_end not in (None, end):
         changes.append(f'{key} {old_end} -> {end}')
+    done = meta['epoch' if by_epoch else 'iter']
+    if done >= end:
+        runner.logger.warning(
+            f'Nothing is left to train: the checkpoint is at {done} of '
+            f'train_cfg.{key}={end}; raise that to go on'
+        )
 
     for wrapper, schedulers, state, saved in _optimizers(runner, checkpoint):
         groups = wrapper.param_groups
