@@ -1,6 +1,7 @@
 """Which checkpoint a run goes on from, and which it must not write over."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -11,7 +12,7 @@ from projects.adamae.launch import TRAINING_KEYS, apply_train_arguments
 from projects.adamae.launch.resuming import (
     find_newest_checkpoint,
     keep_checkpoints,
-    warn_of_later,
+    warn_of_replaced,
 )
 from tests.helpers import load_tool, run_tool
 
@@ -126,18 +127,20 @@ def test_a_run_never_starts_over_by_itself(toy, run, capsys, is_whole):
     assert (run / 'epoch_1.pth').read_bytes() != before
 
 
-def test_overwrite_starts_over_where_the_config_resumes(run):
+def test_overwrite_starts_over_where_the_config_resumes(run, warned):
     cfg = config(run)
     cfg.update(dict.fromkeys(TRAINING_KEYS, {}), resume=True)
     args = load_tool('train').parse_args(['x.py', '--overwrite'])
     apply_train_arguments(cfg, args)
     assert not cfg.resume and not cfg.get('load_from')
+    (message,) = warned
+    assert re.match('--overwrite: .*epoch_3.pth in .* will be replaced', message)
 
 
 def test_what_going_back_will_replace_is_named(run, warned):
-    warn_of_later(config(run), str(run / 'epoch_3.pth'))
+    warn_of_replaced(config(run), str(run / 'epoch_3.pth'))
     assert warned == []
     save(run, 'best_acc_top1_epoch_3.pth')
-    warn_of_later(config(run), str(run / 'epoch_1.pth'))
+    warn_of_replaced(config(run), str(run / 'epoch_1.pth'))
     (message,) = warned
     assert f'epoch_2.pth, epoch_3.pth in {run} will be replaced' in message

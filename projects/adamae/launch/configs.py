@@ -15,7 +15,7 @@ from .distributed import warn
 from .model_sizes import follow_model
 from .options import parse_options
 from .paths import require_checkpoint, require_file
-from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_later
+from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_replaced
 
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -125,6 +125,7 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
 
     if args.overwrite:
         cfg.resume = False
+        warn_of_replaced(cfg)
     resume = args.resume
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
@@ -139,7 +140,7 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
     elif resume is not None:
         cfg.resume = True
         cfg.load_from = resume
-        warn_of_later(cfg, resume)
+        warn_of_replaced(cfg, resume)
     elif not args.overwrite:
         keep_checkpoints(cfg)
     if cfg.get('load_from'):

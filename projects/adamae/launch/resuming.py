@@ -82,23 +82,27 @@ def keep_checkpoints(cfg: Config) -> None:
         )
 
 
-def warn_of_later(cfg: Config, checkpoint: str) -> None:
-    """Name the checkpoints that a run will replace when it goes back to an earlier one.
+def warn_of_replaced(cfg: Config, checkpoint: str | None = None) -> None:
+    """Name the checkpoints that a run will replace when it gets to them.
+
+    Until then they stay: a run that is killed before its first checkpoint and resumed
+    goes on from them.
 
     Args:
-        cfg (Config): of the run that is to resume.
-        checkpoint (str): where it resumes.
+        cfg (Config): of the run that is to start.
+        checkpoint (str, optional): where it resumes. Defaults to None: it starts over.
     """
     paths = [
         path
         for path in _list_checkpoints(cfg)
-        if _number(path) > _number(checkpoint)
+        if _number(path) > _number(checkpoint or '')
         and not os.path.basename(path).startswith('best_')
     ]
     if paths:
         warn(
-            f'--resume: {_names(paths)} in {cfg.work_dir} will be replaced as the run '
-            'gets there; copy them to keep them, or name another folder with --work-dir'
+            f'{"--resume" if checkpoint else "--overwrite"}: {_names(paths)} in '
+            f'{cfg.work_dir} will be replaced as the run gets there; copy them to keep '
+            'them, or name another folder with --work-dir'
         )
 
 
