@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
-from unittest.mock import patch
 
 from mmaction.registry import RUNNERS
 from mmengine.config import Config
@@ -65,8 +64,11 @@ def _short_terminal() -> Iterator[None]:
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_is_brief)
 
-    with patch.object(MMLogger, '__init__', init):
+    MMLogger.__init__ = init
+    try:
         yield
+    finally:
+        MMLogger.__init__ = original
 
 
 def _summary(runner: Runner, cfg: Config, split: str) -> str:
