@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import ConcatDataset
 from mmengine.runner import EpochBasedTrainLoop
 
 from projects.adamae import VideoFolderDataset
@@ -75,9 +76,9 @@ def test_videos_are_counted(tmp_path, warned, monkeypatch):
     for name in ('a.txt', 'b.TXT', 'Makefile'):
         (tmp_path / name).touch()
 
-    def report():
-        dataset = VideoFolderDataset(dict(video=str(tmp_path)), [])
-        report_videos(runner(dataset, 1))
+    def report(times=1):
+        folders = [VideoFolderDataset(dict(video=str(tmp_path)), [])] * times
+        report_videos(runner(folders[0] if times == 1 else ConcatDataset(folders), 1))
 
     report()
     skipped = 'skipped 4 other files (.txt 2, ._* 1, no suffix 1)'
@@ -89,6 +90,8 @@ def test_videos_are_counted(tmp_path, warned, monkeypatch):
     (message,) = warned
     assert '2 of 3 videos cannot be read' in message
     assert '1.mp4: expected' in message and '2.mp4: expected' in message
+    report(times=2)  # folders that are joined
+    assert '4 of 6 videos cannot be read' in warned[1]
 
 
 def test_suffixes(tmp_path):

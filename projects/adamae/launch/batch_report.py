@@ -4,6 +4,7 @@ from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..datasets import VideoFolderDataset
+from ..datasets.from_config import iter_built
 from ..video.folder import find_unreadable
 from .distributed import rank_and_local_rank, warn
 
@@ -65,13 +66,18 @@ def report_videos(runner: Runner) -> None:
     Args:
         runner (Runner): of a training run; its data loader is built.
     """
-    dataset = runner.train_loop.dataloader.dataset
-    while hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
-    if rank_and_local_rank()[0] or not isinstance(dataset, VideoFolderDataset):
+    if rank_and_local_rank()[0]:
         return
-    step = -(-len(dataset) // _NUM_VIDEOS_TO_OPEN)
-    files = [dataset.get_data_info(i)['filename'] for i in range(0, len(dataset), step)]
+    videos = [
+        (dataset, index)
+        for dataset in iter_built(runner.train_loop.dataloader.dataset)
+        if isinstance(dataset, VideoFolderDataset)
+        for index in range(len(dataset))
+    ]
+    if not videos:
+        return
+    chosen = videos[:: -(-len(videos) // _NUM_VIDEOS_TO_OPEN)]
+    files = [dataset.get_data_info(index)['filename'] for dataset, index in chosen]
     errors = find_unreadable(files)
     text = f'data_prefix.video: {len(errors)} of {len(files)} videos cannot be read'
     if errors:
