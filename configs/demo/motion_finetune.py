@@ -59,7 +59,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 # Epochs of 100 steps.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=2)
+train_cfg = dict(type='ResumableEpochTrainLoop', max_epochs=8, val_interval=2)
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
     # No layer-wise decay: four blocks, pre-trained for minutes, have much to learn.

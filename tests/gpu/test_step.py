@@ -128,25 +128,24 @@ def test_preprocessor_gives_what_mmaction2_gives_on_the_cpu():
     assert_close(found['inputs'].cpu(), expected['inputs'])
 
 
-def test_validation_leaves_the_stream_of_training_alone():
-    hook, runner = RandomStateHook(), SimpleNamespace(seed=5, iter=10)
-    model = MODELS.build(tiny_model_cfg()).to(GPU)
+def test_iterations_are_seeded_on_the_gpu_and_validation_apart():
+    hook, model = RandomStateHook(), MODELS.build(tiny_model_cfg()).to(GPU)
 
     def draw():
         return torch.rand(3, device=GPU).tolist() + torch.rand(3).tolist()
 
-    torch.manual_seed(1)
-    expected = draw()
-    torch.manual_seed(1)
-    validation = []
-    for _ in range(2):
+    drawn = []
+    for iteration in (3, 4, 3):
+        runner = SimpleNamespace(seed=5, iter=iteration)
         hook.before_val(runner)
-        validation.append(draw())
-        hook.after_val(runner)
-    with preserve_training_state(model):
-        draw()
-    assert validation[0] == validation[1] != expected
-    assert draw() == expected
+        validation = draw()
+        hook.before_train_iter(runner, 0)
+        with preserve_training_state(model):
+            draw()
+        drawn.append((validation, draw()))
+    assert drawn[0] == drawn[2]
+    assert drawn[0][0] == drawn[1][0]
+    assert drawn[0][1] != drawn[1][1]
 
 
 def test_memory_is_as_predicted():

@@ -16,16 +16,14 @@ from tests.helpers import write_videos
 
 def runner(dataset, batch_size, world=1, base=256, drop_last=True, passes=1, **rule):
     loop = object.__new__(EpochBasedTrainLoop)
-    loop.dataloader = torch.utils.data.DataLoader(
+    loader = torch.utils.data.DataLoader(
         dataset, batch_size * world, drop_last=drop_last
     )
-    steps = len(loop.dataloader)
-    loop.dataloader = SimpleNamespace(
-        dataset=dataset, batch_size=batch_size, drop_last=drop_last
-    )
-    loop.dataloader = type(
-        'Loader', (), dict(vars(loop.dataloader), __len__=lambda self: steps)
-    )()
+    # Of all processes together, but for the size of a batch.
+    steps = len(loader)
+    loader.batch_sampler.batch_size = batch_size
+    parts = dict(dataset=dataset, batch_sampler=loader.batch_sampler)
+    loop.dataloader = type('Loader', (), dict(parts, __len__=lambda self: steps))()
     wrapper = dict(optimizer=dict(lr=1.5e-4), accumulative_counts=passes)
     cfg = dict(optim_wrapper=wrapper, auto_scale_lr=dict(base_batch_size=base, **rule))
     return SimpleNamespace(train_loop=loop, world_size=world, cfg=Config(cfg))

@@ -5,7 +5,7 @@ _base_ = '../default_runtime.py'
 base_lr = 5e-4  # at 256 clips per step
 warmup_epochs = 5
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_interval=5)
+train_cfg = dict(type='ResumableEpochTrainLoop', max_epochs=50, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 val_evaluator = dict(type='AccMetric')  # top 1, top 5 and the mean over classes

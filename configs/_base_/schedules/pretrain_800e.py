@@ -2,7 +2,7 @@
 base_lr = 1.5e-4  # at 256 clips per step
 warmup_epochs = 40
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=800)
+train_cfg = dict(type='ResumableEpochTrainLoop', max_epochs=800)
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     optimizer=dict(

@@ -171,3 +171,8 @@ class UnreadableVideos(BaseActionDataset):
             sample.set_gt_label(info['label'])
             return {**packed, 'data_samples': sample}
         raise VideoError(f'{error}; nor can any other video of {len(self)}') from error
+
+
+def reject(dataset: Any, index: int, reason: str) -> str | None:
+    """Stand-in."""
+    return None

@@ -17,6 +17,13 @@ from .options import parse_options
 from .paths import require_checkpoint, require_file
 from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_replaced
 
+# What survives interruptions, in place of what does not.
+_RESUMABLE_LOOPS = {
+    'EpochBasedTrainLoop': 'ResumableEpochTrainLoop',
+    'IterBasedTrainLoop': 'ResumableIterTrainLoop',
+}
+_RESUMABLE_HOOKS = ('CheckpointCheckHook', 'RandomStateHook')
+
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
@@ -111,6 +118,7 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
     """
     require_keys(cfg, args.config, TRAINING_KEYS)
     _keep_unreadable(cfg)
+    _make_resumable(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
@@ -201,6 +209,19 @@ def _keep_unreadable(cfg: Config, skip: bool = False) -> None:
     """Let validation and test go on when a video cannot be read, in place."""
     hook = dict(type='UnreadableVideosHook', skip_unreadable=skip)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
+
+
+def _make_resumable(cfg: Config) -> None:
+    """Let a config of MMEngine's own loops go on exactly where it stopped, in place."""
+    by_epoch = cfg.train_cfg.pop('by_epoch', None)
+    if by_epoch is not None:
+        cfg.train_cfg.type = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
+    kind = cfg.train_cfg.get('type')
+    cfg.train_cfg.type = _RESUMABLE_LOOPS.get(kind, kind)
+    hooks = [*(cfg.get('custom_hooks') or ())]
+    present = {hook['type'] for hook in hooks}
+    hooks += [dict(type=name) for name in _RESUMABLE_HOOKS if name not in present]
+    cfg.custom_hooks = hooks
 
 
 def registered_class(registry: Registry, kind: Any) -> Any:

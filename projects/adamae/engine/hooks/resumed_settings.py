@@ -12,6 +12,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from ..loops.resumable import ResumableLoop
+
 # What the state of a scheduler holds beside its settings.
 _PROGRESS = ('last_step', '_global_step', '_last_value', 'verbose')
 
@@ -31,14 +33,32 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint (dict): content of the file, changed in place.
     """
     meta = checkpoint['meta']
-    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-    length = len(runner.train_loop.dataloader)
+    loop = runner.train_loop
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    length = len(loop.dataloader)
     changes = []
     saved_iter = meta['iter']
+    position = meta.get('data_position')
+    started = 0  # iterations of an epoch that was interrupted
+    if isinstance(loop, ResumableLoop):
+        rest = saved_iter - meta['epoch'] * length if by_epoch else saved_iter
+        if not position and by_epoch and not 0 < rest < length:
+            rest = 0
+        at = position or loop.position_after(rest)
+        started = loop.start_at(at)
+        old, new = at['videos_per_iteration'], loop.videos_per_iteration
+        if old != new:
+            changes.append(
+                f'videos per iteration {old} -> {new} (the data goes on where it was, '
+                'but the result will not equal that of an unbroken run)'
+            )
     if by_epoch:
-        # The loop starts with a whole epoch, even where a part of it was done.
-        meta['iter'] = meta['epoch'] * length
-        if meta['iter'] != saved_iter:
+        # MMEngine's loop begins an epoch anew that was interrupted.
+        meta['iter'] = meta['epoch'] * length + started
+        if position and position['length'] != length:
+            old = position['length']
+            changes.append(f'iterations per epoch {old} -> {length}')
+        elif not position and meta['iter'] != saved_iter:
             old = saved_iter / max(meta['epoch'], 1)
             changes.append(f'iterations per epoch {old:g} -> {length}')
     key = 'max_epochs' if by_epoch else 'max_iters'

@@ -1,0 +1,231 @@
+"""A data loader that can start at any batch, and that outlives its workers."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from inspect import signature
+from typing import Any
+
+from mmengine.logging import print_log
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from ..utils.randomness import seed_generators
+from .unreadable import reject
+
+Place = Callable[[], tuple[int, int, int]]
+
+# How long a sample may take. A reader of videos gives up long before; this is for what
+# nothing else ends.
+_SECONDS_PER_SAMPLE = 300
+# How often in a row workers may die before a batch is there.
+_MAX_RESTARTS = 10
+# What a decoder dies of, and the alarm of a sample that takes too long.
+_CRASHES = {
+    signal.SIGSEGV,
+    signal.SIGABRT,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGALRM,
+}
+# What the system does when memory is short: no sample is to blame.
+_KILLED = {signal.SIGKILL}
+
+
+class ResumableDataLoader(DataLoader):
+    """A loader whose every sample depends on its place in the run, and on nothing else.
+
+    Random numbers are drawn anew for every sample, from seed, rank, iteration and
+    place in the batch: however often a run is interrupted, however many workers there
+    are and however long they live, it sees the same clips. A resumed run begins at the
+    batch that is due and reads none of those before.
+
+    A worker that crashes, or takes minutes for a sample, costs that sample, not the
+    run: it is rejected (see :func:`.unreadable.reject`), and new workers begin at the
+    batch that is due. Workers that the system kills are replaced, too.
+
+    Args:
+        loader (DataLoader): what to load, and how; itself not used.
+        place (Callable[[], tuple[int, int, int]]): gives seed, rank and the number of
+            the iteration that is due.
+
+    Raises:
+        RuntimeError: if workers die for which no sample can be blamed, or many in a
+            row.
+    """
+
+    #: Samples of this rank that were read in this pass over the data, or left out.
+    samples_read = 0
+    _skipped = 0
+
+    def __init__(self, loader: DataLoader, place: Place) -> None:
+        settings = {
+            name: getattr(loader, name)
+            for name in signature(DataLoader.__init__).parameters
+            if hasattr(loader, name)
+        }
+        for name in ('sampler', 'batch_size', 'drop_last'):
+            del settings[name]  # the sampler of batches has them
+        settings['dataset'] = _SeededDataset(loader.dataset, loader.num_workers)
+        settings['batch_sampler'] = _NumberedBatches(loader.batch_sampler, place)
+        super().__init__(**settings)
+
+    def skip(self, samples: int) -> None:
+        """Begin the next pass over the data later.
+
+        Args:
+            samples (int): how many samples of this rank are left out.
+        """
+        self._skipped = samples
+
+    def close(self) -> None:
+        """End workers that persist, which takes long when garbage is collected."""
+        self._iterator = None
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self.batch_sampler.start(self._skipped)
+        self.samples_read = self._skipped
+        self._skipped = restarts = 0
+        while True:
+            iterator = self._start()
+            try:
+                for batch in iterator:
+                    self.samples_read += len(self.batch_sampler.due.popleft())
+                    restarts = 0
+                    yield batch
+                return
+            except RuntimeError as error:
+                restarts += 1
+                if (
+                    not str(error).startswith('DataLoader worker')
+                    or restarts > _MAX_RESTARTS
+                    or not self._can_go_on(iterator._workers)
+                ):
+                    raise
+            self._iterator = None  # with workers that persist
+
+    def _start(self) -> Any:
+        iterator = super().__iter__()
+        if self.num_workers and callable(signal.getsignal(signal.SIGCHLD)):
+            # torch's handler raises wherever the training step is at that moment.
+            # Without it the iterator finds out while it waits for the next batch.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return iterator
+
+    def _can_go_on(self, workers: list[multiprocessing.Process]) -> bool:
+        """Reject what workers died of; say whether that explains their death."""
+        for number, worker in enumerate(workers):
+            if worker.exitcode is None:
+                continue
+            index, cause = self.dataset.reading[number], -worker.exitcode
+            if cause in _CRASHES and index >= 0:
+                died = signal.Signals(cause)
+                reason = f'the process that read it ended with {died.name}'
+                if died == signal.SIGALRM:
+                    reason = f'not read within {_SECONDS_PER_SAMPLE} s'
+                if not reject(self.dataset.dataset, index, reason):
+                    return False
+            elif cause not in _KILLED:
+                return False
+            print_log(
+                f'data loader: a worker ended with {signal.Signals(cause).name}, new '
+                'ones begin at the batch that is due',
+                'current',
+                logging.WARNING,
+            )
+        return True
+
+
+class _SeededDataset(Dataset):
+    """A dataset whose random numbers depend on the place of a sample in the run.
+
+    Args:
+        dataset (Dataset): to read from.
+        num_workers (int): of its loader.
+
+    Attributes:
+        reading (Array): the sample that each worker reads, -1: none.
+    """
+
+    def __init__(self, dataset: Dataset, num_workers: int) -> None:
+        self.dataset = dataset
+        self.reading = multiprocessing.RawArray('q', [-1] * num_workers)
+
+    def __getattr__(self, name: str) -> Any:
+        # Runner and hooks ask for ``metainfo`` and more.
+        if name.startswith('__') or name == 'dataset':
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, item: tuple[int, tuple[int, ...]]) -> Any:
+        index, numbers = item
+        seed_generators(*numbers)
+        worker = get_worker_info()
+        if worker is None:
+            return self.dataset[index]
+        self.reading[worker.id] = index
+        # Nothing handles it, so that it ends the process, whatever that hangs in.
+        signal.setitimer(signal.ITIMER_REAL, _SECONDS_PER_SAMPLE)
+        sample = self.dataset[index]
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.reading[worker.id] = -1
+        return sample
+
+
+class _NumberedBatches(Sampler):
+    """A sampler of batches that gives every index the numbers to seed with.
+
+    Args:
+        batches (Sampler): gives lists of indices.
+        place (Callable): see :class:`ResumableDataLoader`.
+
+    Attributes:
+        due (deque): batches that were asked for and have not arrived yet.
+    """
+
+    def __init__(self, batches: Sampler, place: Place) -> None:
+        self.batches = batches
+        self.place = place
+        self.due: deque[list] = deque()
+        self._rest: Iterator[list] = iter(())
+
+    def __getattr__(self, name: str) -> Any:
+        # Runner and hooks ask for ``sampler``, ``batch_size`` and ``drop_last``.
+        if name.startswith('__') or name == 'batches':
+            raise AttributeError(name)
+        return getattr(self.batches, name)
+
+    def __len__(self) -> int:
+        return len(self.batches)  # type: ignore[arg-type]
+
+    def start(self, skipped: int) -> None:
+        """Begin a pass over the data after its first samples."""
+        self.due.clear()
+        self._rest = self._number(skipped)
+
+    def _number(self, skipped: int) -> Iterator[list]:
+        seed, rank, iteration = self.place()
+        for batch in self.batches:
+            if skipped >= len(batch):
+                skipped -= len(batch)
+                continue
+            yield [
+                (index, (seed, rank, iteration, position))
+                # 0 is for the training step itself.
+                for position, index in enumerate(batch[skipped:], 1)
+            ]
+            skipped = 0
+            iteration += 1
+
+    def __iter__(self) -> Iterator[list]:
+        # New workers owe what those before them did not deliver.
+        yield from tuple(self.due)
+        for batch in self._rest:
+            self.due.append(batch)
+            yield batch
