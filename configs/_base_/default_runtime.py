@@ -14,6 +14,7 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='CheckpointCheckHook'),
     dict(type='FiniteCheckHook'),
+    dict(type='GradientBucketsHook'),
     dict(type='RandomStateHook'),
     dict(type='CompileHook'),  # does nothing unless `compile` is set
 ]

@@ -131,10 +131,15 @@ def test_killed_workers_are_replaced_and_nothing_is_rejected(rejected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('misfortune', [lambda *_: os._exit(3), end_with(9)])
-def test_workers_that_cannot_stay_alive_end_the_run(misfortune, rejected, monkeypatch):
+@pytest.mark.parametrize(
+    ('misfortune', 'cause'),
+    [(lambda *_: os._exit(3), 'exit code 3'), (end_with(9), 'SIGKILL, the last of 2')],
+)
+def test_workers_that_cannot_stay_alive_end_the_run(
+    misfortune, cause, rejected, monkeypatch
+):
     monkeypatch.setattr(resumable_loader, '_MAX_RESTARTS', 1)
-    with pytest.raises(RuntimeError, match='DataLoader worker'):
+    with pytest.raises(RuntimeError, match=cause):
         load(dataset=Draws({4: misfortune}), num_workers=1)
     assert not rejected
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from inspect import signature
+from multiprocessing import Process, RawArray
+from multiprocessing.connection import wait
 from typing import Any
 
 from mmengine.logging import print_log
@@ -57,6 +58,9 @@ class ResumableDataLoader(DataLoader):
             row.
     """
 
+    dataset: _SeededDataset
+    batch_sampler: _NumberedBatches
+
     #: Samples of this rank that were read in this pass over the data, or left out.
     samples_read = 0
     _skipped = 0
@@ -97,14 +101,13 @@ class ResumableDataLoader(DataLoader):
                     restarts = 0
                     yield batch
                 return
-            except RuntimeError as error:
-                restarts += 1
-                if (
-                    not str(error).startswith('DataLoader worker')
-                    or restarts > _MAX_RESTARTS
-                    or not self._can_go_on(iterator._workers)
-                ):
+            # The connection to a worker ends, or torch has seen that the worker has.
+            except (RuntimeError, EOFError, ConnectionError) as error:
+                of_dataset = isinstance(error, RuntimeError)
+                if of_dataset and not str(error).startswith('DataLoader worker'):
                     raise
+                restarts += 1
+                self._take_leave(iterator._workers, restarts)
             self._iterator = None  # with workers that persist
 
     def _start(self) -> Any:
@@ -115,28 +118,36 @@ class ResumableDataLoader(DataLoader):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return iterator
 
-    def _can_go_on(self, workers: list[multiprocessing.Process]) -> bool:
-        """Reject what workers died of; say whether that explains their death."""
+    def _take_leave(self, workers: list[Process], restarts: int) -> None:
+        """Reject the samples that workers died of, if that is what they died of.
+
+        Raises:
+            RuntimeError: if it is not, or there are too many.
+        """
+        wait([worker.sentinel for worker in workers], timeout=10)
         for number, worker in enumerate(workers):
-            if worker.exitcode is None:
+            index, code = self.dataset.reading[number], worker.exitcode
+            if code is None:
                 continue
-            index, cause = self.dataset.reading[number], -worker.exitcode
-            if cause in _CRASHES and index >= 0:
-                died = signal.Signals(cause)
-                reason = f'the process that read it ended with {died.name}'
-                if died == signal.SIGALRM:
-                    reason = f'not read within {_SECONDS_PER_SAMPLE} s'
-                if not reject(self.dataset.dataset, index, reason):
-                    return False
-            elif cause not in _KILLED:
-                return False
+            cause = signal.Signals(-code).name if code < 0 else f'exit code {code}'
+            reason = f'the process that read it ended with {cause}'
+            if -code == signal.SIGALRM:
+                reason = f'not read within {_SECONDS_PER_SAMPLE} s'
+            if restarts > _MAX_RESTARTS or not (
+                -code in _KILLED
+                or (-code in _CRASHES and index >= 0)
+                and reject(self.dataset.dataset, index, reason)
+            ):
+                raise RuntimeError(
+                    f'data loader: a worker ended with {cause}'
+                    + f', the last of {restarts} in a row' * (restarts > 1)
+                )
             print_log(
-                f'data loader: a worker ended with {signal.Signals(cause).name}, new '
-                'ones begin at the batch that is due',
+                f'data loader: a worker ended with {cause}, new ones begin at the '
+                'batch that is due',
                 'current',
                 logging.WARNING,
             )
-        return True
 
 
 class _SeededDataset(Dataset):
@@ -152,7 +163,7 @@ class _SeededDataset(Dataset):
 
     def __init__(self, dataset: Dataset, num_workers: int) -> None:
         self.dataset = dataset
-        self.reading = multiprocessing.RawArray('q', [-1] * num_workers)
+        self.reading = RawArray('q', [-1] * num_workers)
 
     def __getattr__(self, name: str) -> Any:
         # Runner and hooks ask for ``metainfo`` and more.
@@ -189,7 +200,7 @@ class _NumberedBatches(Sampler):
         due (deque): batches that were asked for and have not arrived yet.
     """
 
-    def __init__(self, batches: Sampler, place: Place) -> None:
+    def __init__(self, batches: Any, place: Place) -> None:
         self.batches = batches
         self.place = place
         self.due: deque[list] = deque()
@@ -202,7 +213,7 @@ class _NumberedBatches(Sampler):
         return getattr(self.batches, name)
 
     def __len__(self) -> int:
-        return len(self.batches)  # type: ignore[arg-type]
+        return len(self.batches)
 
     def start(self, skipped: int) -> None:
         """Begin a pass over the data after its first samples."""

@@ -22,13 +22,18 @@ def report_batches(runner: Runner) -> None:
         runner (Runner): of a training run; its data loader is built.
     """
     loader, world = runner.train_loop.dataloader, runner.world_size
-    size = getattr(loader.batch_sampler, 'batch_size', None)
+    batches = loader.batch_sampler
+    size = getattr(batches, 'batch_size', None)
     if size is None:  # batches of a sampler of the user's own
         return
     videos = len(loader.dataset)
     if isinstance(runner.train_loop, EpochBasedTrainLoop):
         steps = len(loader)
-        left = max(videos - steps * size * world, 0) if loader.batch_sampler.drop_last else 0
+        left = (
+            max(videos - steps * size * world, 0)
+            if loader.batch_sampler.drop_last
+            else 0
+        )
         if steps < _FEW_STEPS or left > _LARGE_SHARE * videos:
             total = size * world
             unit = 'step' if steps == 1 else 'steps'

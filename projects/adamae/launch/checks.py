@@ -94,8 +94,8 @@ def check_length(runner: Runner) -> None:
         processes = f' on {runner.world_size} processes' if runner.distributed else ''
         raise ValueError(
             f'train_dataloader: {len(loader.dataset)} videos do not make one batch of '
-            f'{loader.batch_sampler.batch_size}{processes}; lower it with --cfg-options '
-            'train_dataloader.batch_size=N'
+            f'{loader.batch_sampler.batch_size}{processes}; lower it with '
+            '--cfg-options train_dataloader.batch_size=N'
         )
 
 

@@ -22,7 +22,7 @@ _RESUMABLE_LOOPS = {
     'EpochBasedTrainLoop': 'ResumableEpochTrainLoop',
     'IterBasedTrainLoop': 'ResumableIterTrainLoop',
 }
-_RESUMABLE_HOOKS = ('CheckpointCheckHook', 'RandomStateHook')
+_RESUMABLE_HOOKS = ('CheckpointCheckHook', 'GradientBucketsHook', 'RandomStateHook')
 
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')

@@ -1,8 +1,5 @@
 """A run that is interrupted anywhere ends in the weights of one that is not."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -72,7 +69,7 @@ def content(path):
     hub = checkpoint['message_hub']
     for name in ('train/time', 'train/data_time', 'train/memory'):
         hub['log_scalars'].pop(name, None)
-    for name in ('cfg', 'last_ckpt'):
+    for name in ('cfg', 'experiment_name', 'last_ckpt'):
         hub['runtime_info'].pop(name, None)
     return checkpoint
 

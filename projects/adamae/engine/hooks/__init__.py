@@ -4,6 +4,7 @@ from .checkpoint_check_hook import CheckpointCheckHook
 from .compile_hook import CompileHook
 from .deferred_info_hook import DeferredInfoHook
 from .finite_check_hook import FiniteCheckHook
+from .gradient_buckets_hook import GradientBucketsHook
 from .knn_hook import KnnHook
 from .onednn_hook import OneDNNHook
 from .random_state_hook import RandomStateHook
@@ -14,6 +15,7 @@ __all__ = [
     'CompileHook',
     'DeferredInfoHook',
     'FiniteCheckHook',
+    'GradientBucketsHook',
     'KnnHook',
     'OneDNNHook',
     'RandomStateHook',

@@ -46,21 +46,23 @@ def follow_config(runner: Runner, checkpoint: dict[str, Any]) -> None:
             rest = 0
         at = position or loop.position_after(rest)
         started = loop.start_at(at)
-        old, new = at['videos_per_iteration'], loop.videos_per_iteration
-        if old != new:
+        videos = at['videos_per_iteration'], loop.videos_per_iteration
+        if videos[0] != videos[1]:
             changes.append(
-                f'videos per iteration {old} -> {new} (the data goes on where it was, '
-                'but the result will not equal that of an unbroken run)'
+                f'videos per iteration {videos[0]} -> {videos[1]} (the data goes on '
+                'where it was, but the result will not equal that of an unbroken run)'
             )
     if by_epoch:
         # MMEngine's loop begins an epoch anew that was interrupted.
         meta['iter'] = meta['epoch'] * length + started
-        if position and position['length'] != length:
-            old = position['length']
-            changes.append(f'iterations per epoch {old} -> {length}')
-        elif not position and meta['iter'] != saved_iter:
-            old = saved_iter / max(meta['epoch'], 1)
-            changes.append(f'iterations per epoch {old:g} -> {length}')
+        if position:
+            steps = position['length']
+        elif meta['iter'] == saved_iter:
+            steps = length
+        else:
+            steps = saved_iter / max(meta['epoch'], 1)
+        if steps != length:
+            changes.append(f'iterations per epoch {steps:g} -> {length}')
     key = 'max_epochs' if by_epoch else 'max_iters'
     old_end, end = _runtime_info(checkpoint).get(key), getattr(runner, key)
     if old_end not in (None, end):

@@ -34,14 +34,16 @@ class ResumableLoop(BaseLoop):
     def run(self) -> Module:
         """Launch training."""
         try:
-            return super().run()  # type: ignore[safe-super]
+            return super().run()
         finally:
             self.dataloader.close()
 
     @property
     def videos_per_iteration(self) -> int:
         """Videos that all processes together take; 0 if that varies."""
-        return getattr(self.dataloader.batch_sampler, 'batch_size', 0) * get_world_size()
+        return (
+            getattr(self.dataloader.batch_sampler, 'batch_size', 0) * get_world_size()
+        )
 
     def data_position(self) -> dict[str, Any]:
         """Tell where in its data the run is.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from mmaction.registry import LOOPS
@@ -29,7 +29,7 @@ class ResumableIterTrainLoop(ResumableLoop, IterBasedTrainLoop):
         finally:
             self.dataloader_iterator.close()
 
-    def _batches(self, done: int) -> Iterator[Any]:
+    def _batches(self, done: int) -> Generator[Any, None, None]:
         # MMEngine asks for as many batches as were trained on before.
         for _ in range(done):
             yield None
