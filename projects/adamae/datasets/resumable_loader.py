@@ -124,7 +124,8 @@ class ResumableDataLoader(DataLoader):
         Raises:
             RuntimeError: if it is not, or there are too many.
         """
-        wait([worker.sentinel for worker in workers], timeout=10)
+        if not wait([worker.sentinel for worker in workers], timeout=10):
+            raise RuntimeError('data loader: the connection to its workers was lost')
         for number, worker in enumerate(workers):
             index, code = self.dataset.reading[number], worker.exitcode
             if code is None:
