@@ -15,7 +15,9 @@ from .distributed import warn
 from .model_sizes import follow_model
 from .options import parse_options
 from .paths import require_checkpoint, require_file
+from .places import check_folder
 from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_replaced
+from .value_checks import check_values
 
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -35,11 +37,18 @@ def load_config(args: Namespace) -> Config:
 
     Raises:
         FileNotFoundError: if there is no such config.
-        ValueError: if an option does not fit the config's structure, or its value what
-            the config has there.
+        ValueError: if the file is no config, an option does not fit its structure, or
+            its value what the config has there; or if a value is none that
+            :func:`~.value_checks.check_values` knows.
     """
     require_file('config', args.config)
-    cfg = Config.fromfile(args.config)
+    try:
+        cfg = Config.fromfile(args.config)
+    except Exception as error:  # it runs the file, if it is Python
+        text = ' '.join(str(error).split())
+        raise ValueError(
+            f'{args.config}: expected a config, got {type(error).__name__}: {text}'
+        ) from error
     for key in args.cfg_options:
         _warn_unknown_option(cfg, key)
     options = parse_options(cfg.to_dict(), args.cfg_options)
@@ -47,6 +56,7 @@ def load_config(args: Namespace) -> Config:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options: {error.args[0]}') from error
+    check_values(cfg)
     follow_model(cfg)
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
@@ -143,7 +153,7 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
         warn_of_replaced(cfg, resume)
     elif not args.overwrite:
         keep_checkpoints(cfg)
-    if cfg.get('load_from'):
+    if cfg.get('load_from') or resume == '':
         require_checkpoint(cfg.load_from)
 
     if args.auto_scale_lr:
@@ -190,6 +200,7 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
     if args.dump is not None:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--dump: expected a .pkl file, got {args.dump}')
+        check_folder('--dump', os.path.dirname(os.path.abspath(args.dump)))
         evaluators = cfg.test_evaluator
         if not isinstance(evaluators, Sequence):
             evaluators = [evaluators]
