@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import Registry
 
 from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
+from .log_failures import tell_once
 from .model_sizes import follow_model
 from .options import parse_options
 from .paths import require_checkpoint, require_file
@@ -41,6 +43,8 @@ def load_config(args: Namespace) -> Config:
             its value what the config has there; or if a value is none that
             :func:`~.value_checks.check_values` knows.
     """
+    for handler in MMLogger.get_current_instance().handlers:
+        tell_once(handler)  # of all that is logged before the run has its own log
     require_file('config', args.config)
     try:
         cfg = Config.fromfile(args.config)

@@ -14,6 +14,9 @@ from mmengine.runner import Runner
 
 from .distributed import warn
 
+# Logs of this process that cannot be written; several handlers share its output.
+_TOLD: set[str] = set()
+
 
 def tell_once(handler: logging.Handler) -> None:
     """Let a handler say once that it cannot write; Python would print every record.
@@ -21,15 +24,14 @@ def tell_once(handler: logging.Handler) -> None:
     Args:
         handler (logging.Handler): of a log file or the terminal.
     """
-    told: list[str] = []
 
     def handle_error(record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
+        name = getattr(handler, 'baseFilename', 'the output of this process')
         if not isinstance(error, OSError):
             logging.Handler.handleError(handler, record)
-        elif not told:
-            name = getattr(handler, 'baseFilename', 'the output of this process')
-            told.append(name)
+        elif name not in _TOLD:
+            _TOLD.add(name)
             if not isinstance(handler, logging.FileHandler):
                 atexit.register(_drop_output)
             _print_warning(f'{name}: {error.strerror}; lines of the log are lost')
