@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.init_distributed(cfg)
         runner = launch.build_runner(cfg, 'test')
     with launch.errors_in_one_line(CheckpointMismatch, VideoError):
-        runner.test()
+        with launch.metrics_before_dump(runner):
+            runner.test()
 
 
 if __name__ == '__main__':

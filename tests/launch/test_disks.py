@@ -27,12 +27,13 @@ def raise_full(*args, **kwargs):
     raise FULL
 
 
-def one_line(capsys, function, *args, **kwargs):
-    """The line with which a tool ends."""
+def one_line(capsys, function, *args, output='', **kwargs):
+    """The line with which a tool ends; ``output`` is a part of what it printed."""
     with pytest.raises(SystemExit) as exit_info:
         function(*args, **kwargs)
     assert exit_info.value.code == 2
-    text = capsys.readouterr().err
+    printed, text = capsys.readouterr()
+    assert output in printed
     assert 'Traceback' not in text
     (line,) = (line for line in text.splitlines() if line.startswith('error: '))
     return line
@@ -102,7 +103,7 @@ def test_a_work_folder_that_is_gone_ends_training(
     line = one_line(
         capsys, run_tool, 'train', curves, f'--work-dir={tmp_path / "run"}', '--seed=2'
     )
-    assert f'{tmp_path / "run"}: the work folder is gone' in line
+    assert f'{tmp_path / "run"}: the work folder is gone; mount it again' in line
 
 
 def test_a_checkpoint_that_cannot_be_written(toy, tmp_path, capsys, monkeypatch):
@@ -239,6 +240,6 @@ def test_predictions_on_a_full_disk(toy, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Path, 'write_bytes', write_half)
     command = ('test', toy, tmp_path / 'weights.pth', f'--work-dir={tmp_path}')
     dump = tmp_path / 'out/all.pkl'
-    line = one_line(capsys, run_tool, *command, f'--dump={dump}')
+    line = one_line(capsys, run_tool, *command, f'--dump={dump}', output='acc/top1')
     assert 'No space left on device' in line
     assert not list(dump.parent.iterdir())

@@ -33,6 +33,7 @@ _ADVICE = {
     errno.EIO: _BROKEN,
     errno.ESTALE: _BROKEN,
     errno.ENOTCONN: _BROKEN,
+    errno.ENODEV: 'mount it again, then go on with --resume',
     errno.EROFS: _LOCKED,
     errno.EACCES: _LOCKED,
     errno.EPERM: _LOCKED,

@@ -6,10 +6,12 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
+from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from .distributed import warn
@@ -58,6 +60,37 @@ def tolerate_full_disk(runner: Runner) -> None:
     threading.excepthook = _without_full_disk(threading.excepthook)
 
 
+@contextmanager
+def metrics_before_dump(runner: Runner) -> Iterator[None]:
+    """Let a test end with its metrics, also where its predictions cannot be written.
+
+    Args:
+        runner (Runner): of a test, within this context.
+
+    Raises:
+        OSError: of the predictions, in the end.
+    """
+    errors: list[OSError] = []
+
+    def hold_back(compute: Callable[..., dict]) -> Callable[..., dict]:
+        def call(results: list) -> dict:
+            try:
+                return compute(results)
+            except OSError as error:
+                warn(f'--dump: {error}')
+                errors.append(error)
+                return {}
+
+        return call
+
+    for metric in runner.test_loop.evaluator.metrics:
+        if isinstance(metric, DumpResults):
+            metric.compute_metrics = hold_back(metric.compute_metrics)
+    yield
+    if errors:
+        raise errors[0]
+
+
 def _tolerant(
     method: Callable[..., Any], work_dir: str, told: list[OSError]
 ) -> Callable[..., Any]:
@@ -68,9 +101,8 @@ def _tolerant(
         except OSError as error:
             is_gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
             if is_gone and not os.path.isdir(work_dir):
-                raise FileNotFoundError(
-                    error.errno, 'the work folder is gone', work_dir
-                ) from None
+                text = 'the work folder is gone'
+                raise OSError(errno.ENODEV, text, work_dir) from None
             if not told:
                 kind = type(method.__self__).__name__  # type: ignore[attr-defined]
                 warn(f'{kind}: {error}; curves of this run are lost from here on')
