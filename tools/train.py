@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.report_space(runner)
         launch.report_batches(runner)
         launch.report_videos(runner)
-    with launch.errors_in_one_line(CheckpointMismatch, VideoError):
+    kinds = CheckpointMismatch, FloatingPointError, VideoError
+    with launch.errors_in_one_line(*kinds):
         runner.train()
 
 
