@@ -4,7 +4,14 @@ Importing ``projects.adamae`` takes seconds, so the tools do it after their argu
 are parsed; this module lies outside and imports nothing.
 """
 
-from argparse import Action, ArgumentError, ArgumentParser, Namespace
+from argparse import (
+    Action,
+    ArgumentError,
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+)
+from collections.abc import Callable
 from typing import Any
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -31,6 +38,27 @@ class CfgOptions(Action):
                 )
             options[key] = text
         setattr(namespace, self.dest, options)
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Make a ``type`` for an argument that is a whole number from low to high."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise ArgumentTypeError(
+                f'expected a whole number from {low} to {high}, got {text!r}'
+            )
+        return value
+
+    return parse
+
+
+COUNT = whole_number(1, 2**31 - 1)
+SEED = whole_number(0, 2**32 - 1)
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:

@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         if out.suffix not in ('.npy', '.safetensors'):
             raise ValueError(f'OUT: expected a .npy or .safetensors file, got {out}')
+        launch.check_folder('OUT', str(out.parent))
         cfg = launch.load_reading_config(args)
         split = args.split or from_config.eval_split(cfg)
         launch.check_data(cfg, (split,), object)

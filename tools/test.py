@@ -33,12 +33,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
+        launch.check_folder('--work-dir', cfg.work_dir)
         launch.apply_test_arguments(cfg, args)
         launch.check_testing(cfg, args.skip_unreadable)
         launch.init_distributed(cfg)
         runner = launch.build_runner(cfg, 'test')
     with launch.errors_in_one_line(CheckpointMismatch, VideoError):
-        runner.test()
+        with launch.metrics_before_dump(runner):
+            runner.test()
 
 
 if __name__ == '__main__':

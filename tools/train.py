@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from projects.adamae_arguments import add_common_arguments
+from projects.adamae_arguments import SEED, add_common_arguments
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -31,7 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         action='store_true',
         help="scale the learning rate to the run's total batch size",
     )
-    parser.add_argument('--seed', type=int, help="random seed instead of the config's")
+    parser.add_argument('--seed', type=SEED, help="random seed instead of the config's")
     parser.add_argument(
         '--diff-rank-seed',
         action='store_true',
@@ -53,15 +53,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         cfg = launch.load_config(args)
+        launch.check_folder('--work-dir', cfg.work_dir)
         launch.apply_train_arguments(cfg, args)
         launch.check_training(cfg)
         launch.init_distributed(cfg)
         launch.disable_amp_on_cpu(cfg)
         runner = launch.build_runner(cfg, 'train')
         launch.check_length(runner)
+        launch.report_space(runner)
         launch.report_batches(runner)
         launch.report_videos(runner)
-    with launch.errors_in_one_line(CheckpointMismatch, VideoError):
+    kinds = CheckpointMismatch, FloatingPointError, VideoError
+    with launch.errors_in_one_line(*kinds):
         runner.train()
 
 

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from projects.adamae_arguments import add_cfg_options
+from projects.adamae_arguments import COUNT, SEED, add_cfg_options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -20,7 +20,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument('--split', default='val', choices=('train', 'val'))
     parser.add_argument(
-        '--num', type=int, default=4, help='videos of the split (default: 4)'
+        '--num', type=COUNT, default=4, help='videos of the split (default: 4)'
     )
     parser.add_argument(
         '--video',
@@ -30,10 +30,10 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument(
         '--frame-interval',
-        type=int,
+        type=COUNT,
         help='in --video (default: the one of the training pipeline)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of videos and masks')
+    parser.add_argument('--seed', type=SEED, default=0, help='of videos and masks')
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
         cfg = launch.load_config(args)
+        out = Path(args.out or Path(cfg.work_dir) / 'pictures')
+        launch.check_folder('--out', str(out))
         model = load_model(cfg, args.checkpoint, MAERecognizer).to(get_device())
         set_random_seed(args.seed)
         if args.video:
@@ -63,8 +65,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             launch.check_data(cfg, (args.split,), object)
             clips = pictures.dataset_clips(cfg, args.split, args.num, args.seed)
-        out = Path(args.out or Path(cfg.work_dir) / 'pictures')
-        out.mkdir(parents=True, exist_ok=True)
         for clip in clips:
             if isinstance(clip, pictures.Clip):
                 path = pictures.picture_path(out, clip.name, args.checkpoint)

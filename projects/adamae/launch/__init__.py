@@ -17,6 +17,8 @@ from .configs import (
 from .data_checks import check_data, check_labels
 from .distributed import disable_amp_on_cpu, init_distributed
 from .errors import errors_in_one_line, exit_with
+from .log_failures import metrics_before_dump
+from .places import check_folder, report_space
 from .runner import build_runner
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     'apply_train_arguments',
     'build_runner',
     'check_data',
+    'check_folder',
     'check_labels',
     'check_length',
     'check_testing',
@@ -35,7 +38,9 @@ __all__ = [
     'init_distributed',
     'load_config',
     'load_reading_config',
+    'metrics_before_dump',
     'report_batches',
+    'report_space',
     'report_videos',
     'require_keys',
 ]

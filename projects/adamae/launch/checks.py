@@ -26,6 +26,9 @@ from ..engine.hooks.compile_hook import compile_options
 from ..engine.sharded_strategy import ShardedStrategy
 from .configs import registered_class
 from .data_checks import check_classes, check_data
+from .options import find_value
+from .paths import is_remote
+from .places import check_folder, check_shared_memory
 
 
 def check_training(cfg: Config) -> None:
@@ -42,9 +45,13 @@ def check_training(cfg: Config) -> None:
     _check_layer_decay(cfg)
     compile_options(cfg.get('compile', False))
     _check_hooks(cfg)
+    out_dir = find_value(cfg.to_dict(), 'default_hooks.checkpoint.out_dir')
+    if out_dir and not is_remote(out_dir):
+        check_folder('default_hooks.checkpoint.out_dir', out_dir)
     _check_views(cfg, 'val')
     check_data(cfg, ('train', 'val'), UnreadableVideos)
     check_classes(cfg, ('train', 'val'))
+    check_shared_memory(cfg, ('train', 'val'))
     _check_many_hot(cfg, ('train', 'val'))
 
 
@@ -65,6 +72,7 @@ def check_testing(cfg: Config, skip_unreadable: bool = False) -> None:
         _check_skipping(cfg)
     check_data(cfg, ('test',), UnreadableVideos if skip_unreadable else ())
     check_classes(cfg, ('test',))
+    check_shared_memory(cfg, ('test',))
     _check_many_hot(cfg, ('test',))
 
 
@@ -193,7 +201,12 @@ def _check_schedule(cfg: Config) -> None:
     for index, scheduler in enumerate(schedulers):
         by_epoch = scheduler.get('by_epoch', True)
         length = cfg.train_cfg.get('max_epochs' if by_epoch else 'max_iters')
-        begin = scheduler.get('begin', 0)
+        begin, end = scheduler.get('begin', 0), scheduler.get('end')
+        if end is not None and end <= begin:
+            raise ValueError(
+                f'param_scheduler.{index}.end: expected more than its begin={begin}, '
+                f'got {end}'
+            )
         if length is not None and begin >= length:
             unit = 'epochs' if by_epoch else 'iterations'
             shorter = (

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import Registry
 
 from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
+from .log_failures import tell_once
 from .model_sizes import follow_model
 from .options import parse_options
 from .paths import require_checkpoint, require_file
+from .places import check_folder
 from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_replaced
+from .value_checks import check_values
 
 # What survives interruptions, in place of what does not.
 _RESUMABLE_LOOPS = {
@@ -42,11 +46,20 @@ def load_config(args: Namespace) -> Config:
 
     Raises:
         FileNotFoundError: if there is no such config.
-        ValueError: if an option does not fit the config's structure, or its value what
-            the config has there.
+        ValueError: if the file is no config, an option does not fit its structure, or
+            its value what the config has there; or if a value is none that
+            :func:`~.value_checks.check_values` knows.
     """
+    for handler in MMLogger.get_current_instance().handlers:
+        tell_once(handler)  # of all that is logged before the run has its own log
     require_file('config', args.config)
-    cfg = Config.fromfile(args.config)
+    try:
+        cfg = Config.fromfile(args.config)
+    except Exception as error:  # it runs the file, if it is Python
+        text = ' '.join(str(error).split())
+        raise ValueError(
+            f'{args.config}: expected a config, got {type(error).__name__}: {text}'
+        ) from error
     for key in args.cfg_options:
         _warn_unknown_option(cfg, key)
     options = parse_options(cfg.to_dict(), args.cfg_options)
@@ -54,6 +67,7 @@ def load_config(args: Namespace) -> Config:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options: {error.args[0]}') from error
+    check_values(cfg)
     follow_model(cfg)
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
@@ -151,7 +165,7 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
         warn_of_replaced(cfg, resume)
     elif not args.overwrite:
         keep_checkpoints(cfg)
-    if cfg.get('load_from'):
+    if cfg.get('load_from') or resume == '':
         require_checkpoint(cfg.load_from)
 
     if args.auto_scale_lr:
@@ -198,6 +212,7 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
     if args.dump is not None:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--dump: expected a .pkl file, got {args.dump}')
+        check_folder('--dump', os.path.dirname(os.path.abspath(args.dump)))
         evaluators = cfg.test_evaluator
         if not isinstance(evaluators, Sequence):
             evaluators = [evaluators]

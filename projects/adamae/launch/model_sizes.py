@@ -32,32 +32,42 @@ def follow_model(cfg: Config) -> None:
     classes = (model.get('cls_head') or {}).get('num_classes')
     changed = []
     for part in (*(f'{split}_dataloader' for split in SPLITS), 'custom_hooks'):
-        for key, node in _dicts(cfg.get(part), part):
+        for key, node in iter_dicts(cfg.get(part), part):
             if _set_clip_size(node.get('pipeline'), backbone):
                 changed.append(f'{key}.pipeline')
     for part in ('val_evaluator', 'test_evaluator'):
-        for key, node in _dicts(cfg.get(part), part):
+        for key, node in iter_dicts(cfg.get(part), part):
             for name in ('patch_size', 'tubelet_size'):
                 if _set(node, name, backbone.get(name)):
                     changed.append(f'{key}.{name}')
     part = 'model.data_preprocessor'
-    for key, node in _dicts(model.get('data_preprocessor'), part):
+    for key, node in iter_dicts(model.get('data_preprocessor'), part):
         if _set(node, 'num_classes', classes):
             changed.append(f'{key}.num_classes')
     if changed and rank_and_local_rank()[0] == 0:
         print_log(f'changed to the sizes of the model: {", ".join(changed)}', 'current')
 
 
-def _dicts(node: Any, key: str = '') -> Iterator[tuple[str, dict]]:
-    """Yield every dict in a part of a config with its key, outer ones first."""
+def iter_dicts(node: Any, key: str = '') -> Iterator[tuple[str, dict]]:
+    """Walk through every dict in a part of a config, outer ones first.
+
+    Args:
+        node (Any): a config or a value of it.
+        key (str): where it stands in the whole config. Defaults to ``''``: it is that.
+
+    Yields:
+        tuple[str, dict]: key and dict.
+    """
     children: dict[Any, Any] = {}
+    if isinstance(node, Config):
+        node = node._cfg_dict
     if isinstance(node, dict):
         yield key, node
         children = node
     elif isinstance(node, list | tuple):
         children = dict(enumerate(node))
     for name, child in children.items():
-        yield from _dicts(child, f'{key}.{name}')
+        yield from iter_dicts(child, f'{key}.{name}' if key else str(name))
 
 
 def _set(node: dict, name: str, value: Any) -> bool:
@@ -70,10 +80,10 @@ def _set(node: dict, name: str, value: Any) -> bool:
 
 def _set_clip_size(pipeline: Any, backbone: dict) -> bool:
     """Change the size of a pipeline's clips; tell whether it was another."""
-    steps = [step for _, step in _dicts(pipeline)]
+    steps = [step for _, step in iter_dicts(pipeline)]
     changed = [_set(step, 'clip_len', backbone.get('num_frames')) for step in steps]
     outputs = [sides for sides in map(_output_sides, steps) if sides]
-    size = _frame_size(backbone)
+    size = frame_size(backbone)
     if size and outputs and len(outputs[-1]) == 1:
         (old,) = outputs[-1]
         height, width = size
@@ -92,7 +102,7 @@ def _set_clip_size(pipeline: Any, backbone: dict) -> bool:
     return any(changed)
 
 
-def _frame_size(backbone: dict) -> tuple[int, int] | None:
+def frame_size(backbone: dict) -> tuple[int, int] | None:
     """Give height and width of the clips of a model; another's may be anything."""
     try:
         return height_and_width(backbone['img_size'])

@@ -67,11 +67,19 @@ def _parse_option(key: str, text: str, old: Any) -> Any:
         if _TEXT.fullmatch(key) or not is_free:
             return '\t' if text == r'\t' else os.path.expanduser(text)
     try:
-        new = _parse(text, isinstance(old, list | tuple) and _holds_text(old))
+        new = _parse(text, _holds(old, str))
     except ValueError as error:
         raise ValueError(f'--cfg-options: {key}: {error}') from None
     expected = ''
-    if name == 'type' and isinstance(new, list | tuple):
+    is_parts = isinstance(old, Mapping) or _holds(old, Mapping)
+    if is_parts and isinstance(new, int | float | str) and not isinstance(new, bool):
+        if name not in _NUMBER_OR_NAME:
+            sub = '0.NAME' if isinstance(old, list | tuple) else 'NAME'
+            raise ValueError(
+                f'--cfg-options: {key}: expected {key}.{sub}=VALUE, as the config has '
+                f'several settings there, or None, got {text!r}'
+            )
+    elif name == 'type' and isinstance(new, list | tuple):
         expected = 'one name'
     elif isinstance(old, bool) and isinstance(new, str | list | tuple):
         expected = 'True or False'
@@ -87,8 +95,10 @@ def _parse_option(key: str, text: str, old: Any) -> Any:
     return new
 
 
-def _holds_text(values: Any) -> bool:
-    return bool(values) and all(isinstance(value, str) for value in values)
+def _holds(values: Any, kind: type) -> bool:
+    """Whether something is a list of one kind of values."""
+    is_list = isinstance(values, list | tuple) and len(values) > 0
+    return is_list and all(isinstance(value, kind) for value in values)
 
 
 def _parse(text: str, is_text: bool) -> Any:

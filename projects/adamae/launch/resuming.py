@@ -12,6 +12,7 @@ from .distributed import warn
 from .paths import is_remote
 
 _POINTER = 'last_checkpoint'
+_LONGEST_PATH = 4096
 
 
 def find_newest_checkpoint(cfg: Config) -> str | None:
@@ -138,12 +139,13 @@ def _list_checkpoints(cfg: Config) -> list[str]:
 
 
 def _read_pointer(cfg: Config) -> str:
-    """Give the path in ``last_checkpoint``; '' if there is none."""
+    """Give the path in ``last_checkpoint``; '' if there is none, or no path in it."""
     path = os.path.join(cfg.work_dir, _POINTER)
     if not os.path.isfile(path):
         return ''
     with open(path, encoding='utf-8', errors='replace') as file:
-        return file.read().strip()
+        text = file.read(_LONGEST_PATH + 1).strip()
+    return text if text.isprintable() and len(text) <= _LONGEST_PATH else ''
 
 
 def _checkpoint_hook(cfg: Config) -> Any:

@@ -13,6 +13,8 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import nn
 
+from .log_failures import tell_once, tolerate_full_disk
+
 # How MMEngine and MMAction2 begin what they tell of environment, config, hooks and
 # optimizer before the first step: hundreds of lines, for those who look into a file.
 _DETAILS = (
@@ -40,6 +42,7 @@ def build_runner(cfg: Config, split: str) -> Runner:
     """
     with _short_terminal():
         runner = RUNNERS.build(cfg)
+    tolerate_full_disk(runner)
     runner.logger.info(_summary(runner, cfg, split))
     return runner
 
@@ -61,6 +64,7 @@ def _short_terminal() -> Iterator[None]:
     def init(self: MMLogger, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         for handler in self.handlers:
+            tell_once(handler)
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_is_brief)
 
