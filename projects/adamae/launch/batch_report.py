@@ -5,7 +5,9 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_built
+from ..datasets.unreadable import ALLOW_MORE, max_unreadable
 from ..video.folder import find_unreadable
+from .configs import unreadable_videos_hook
 from .distributed import rank_and_local_rank, warn
 
 # Fewer steps make the units of a schedule coarse; more videos left out are a loss.
@@ -65,6 +67,9 @@ def report_videos(runner: Runner) -> None:
 
     Args:
         runner (Runner): of a training run; its data loader is built.
+
+    Raises:
+        ValueError: if they are more than may be bad of all.
     """
     if rank_and_local_rank()[0]:
         return
@@ -79,6 +84,14 @@ def report_videos(runner: Runner) -> None:
     chosen = videos[:: -(-len(videos) // _NUM_VIDEOS_TO_OPEN)]
     files = [dataset.get_data_info(index)['filename'] for dataset, index in chosen]
     errors = find_unreadable(files)
+    share = unreadable_videos_hook(runner.cfg).get('max_share')
+    limit = max_unreadable(len(runner.train_loop.dataloader.dataset), share)
+    if len(errors) > limit:
+        raise ValueError(
+            f'data_prefix.video: {len(errors)} of {len(files)} videos cannot be read, '
+            f'more than the {limit} allowed: {"; ".join(map(str, errors[:3]))} ...; '
+            f'repair or remove them, or {ALLOW_MORE}'
+        )
     text = f'data_prefix.video: {len(errors)} of {len(files)} videos cannot be read'
     if errors:
         more = ' ...' if len(errors) > 3 else ''
