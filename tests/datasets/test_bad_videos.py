@@ -29,6 +29,7 @@ from projects.adamae.datasets.bad_videos import (
 )
 from projects.adamae.datasets.loading import UnreachableVideoError
 from projects.adamae.datasets.unreadable import max_unreadable, reject
+from projects.adamae.evaluation.features import ErrorsAsValues
 from projects.adamae.video.error import VideoError
 from projects.adamae.video.folder import find_unreadable
 from tests.helpers import write_videos
@@ -221,8 +222,12 @@ def test_too_many_open_files_name_the_limit(videos, monkeypatch):
         raise OSError(errno.EMFILE, 'Too many open files')
 
     monkeypatch.setattr(LocalBackend, 'get', fail)
-    with pytest.raises(UnreachableVideoError, match=r'Too many open files.*ulimit -n'):
-        build(videos)[1]
+    test = build(videos, test_mode=True)
+    test.keep_unreadable = True
+    for dataset in (build(videos), test, ErrorsAsValues(test)):
+        message = r'Too many open files.*ulimit -n'
+        with pytest.raises(UnreachableVideoError, match=message):
+            dataset[1]
 
 
 def test_a_name_that_cannot_be_is_a_fault_of_the_list(videos, tmp_path):

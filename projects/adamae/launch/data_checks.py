@@ -76,7 +76,8 @@ def check_data(
         ValueError: if an annotation file lists nothing, or a line that its dataset
             cannot read.
     """
-    total, missing = 0, []  # of the training videos
+    total = 0  # of the training videos
+    missing: list[str] = []
     for key, dataset in _iter_datasets(cfg, splits):
         if is_remote(dataset.get('data_root') or ''):
             continue
