@@ -246,10 +246,17 @@ def test_a_rejected_video_is_found_under_wrappers(videos):
     assert reject(balanced, 4, 'no answer') == str(videos / '3.mp4')
     assert (a._flags.nonzero().tolist(), b._flags.nonzero().tolist()) == ([[2]], [[4]])
     video, _ = a.pop_unreported()
-    assert video.reason == 'the decoder crashed' and not a.pop_unreported()
+    text = 'expected a readable video, got: the decoder crashed'
+    assert video.reason == text and not a.pop_unreported()
     for _ in range(20):
         assert not a[2]['data_samples'].filename.endswith('1.mp4')
-    assert reject(build(videos, test_mode=True), 0, 'why') is None
+    test = build(videos, test_mode=True)
+    assert reject(test, 1, 'no answer') == str(videos / '0.mp4')
+    with pytest.raises(VideoError, match=r'0\.mp4: .* got: no answer'):
+        test[1]
+    test.keep_unreadable = True
+    samples = [test[i]['data_samples'] for i in (0, 1, 2)]
+    assert ['unreadable' in s for s in samples] == [True, True, False]
     assert reject([1, 2], 0, 'why') is None
 
 

@@ -51,10 +51,11 @@ def max_unreadable(total: int, share: float | None = None) -> int:
 
 
 def reject(dataset: Any, index: int, reason: str) -> str | None:
-    """Keep a training set from opening a video again, as one that failed by itself.
+    """Keep a dataset from opening a video again, as one that failed by itself.
 
     For failures that the dataset cannot see: a decoder that ended or blocked its
-    process. To be called in the main process; ``UnreadableVideosHook`` logs it.
+    process. To be called in the main process, before it starts other workers;
+    ``UnreadableVideosHook`` logs and counts it.
 
     Args:
         dataset (Dataset): as the dataloader has it, perhaps with wrappers.
@@ -62,8 +63,7 @@ def reject(dataset: Any, index: int, reason: str) -> str | None:
         reason (str): one line, for the log and ``bad_videos.txt``.
 
     Returns:
-        str | None: name of the file; None if no dataset of this package has it, or it
-        is one for testing, which replaces nothing.
+        str | None: name of the file; None if no dataset of this package has it.
     """
     while not isinstance(dataset, UnreadableVideos):
         if isinstance(dataset, ConcatDataset):
@@ -74,7 +74,7 @@ def reject(dataset: Any, index: int, reason: str) -> str | None:
             dataset = dataset.dataset
         else:
             return None
-    return None if dataset.test_mode else dataset.reject(index, reason)
+    return dataset.reject(index, reason)
 
 
 class UnreadableDataSample(ActionDataSample):
@@ -131,6 +131,7 @@ class UnreadableVideos(BaseActionDataset):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._reported: set[int] = set()
+        self._rejected: dict[int, str] = {}
         self._unreported: list[BadVideo] = []
         self._failures_in_a_row = 0
         self._last_reason = ''  # found by this process
@@ -202,9 +203,12 @@ class UnreadableVideos(BaseActionDataset):
 
     def reject(self, idx: int, reason: str) -> str:
         """Keep a video from being opened again; returns its name."""
-        self._shared_flags()[idx] = True
         name = self._name(idx)
-        self._unreported.append(BadVideo.of(name, reason, in_part=False))
+        self._rejected[idx] = f'{name}: expected a readable video, got: {reason}'
+        if not self.test_mode:
+            self.mark_bad(idx)
+            video = BadVideo.of(name, self._rejected[idx], in_part=False)
+            self._unreported.append(video)
         return name
 
     def mark_bad(self, idx: int) -> None:
@@ -229,6 +233,8 @@ class UnreadableVideos(BaseActionDataset):
         return video_name(self.get_data_info(idx))
 
     def _load(self, idx: int) -> Any:
+        if idx in self._rejected:
+            raise UnopenableVideoError(self._rejected[idx])
         try:
             return super().prepare_data(idx)
         except VideoError as error:
