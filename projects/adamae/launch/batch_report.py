@@ -86,17 +86,15 @@ def report_videos(runner: Runner) -> None:
     errors = find_unreadable(files)
     share = unreadable_videos_hook(runner.cfg).get('max_share')
     limit = max_unreadable(len(runner.train_loop.dataloader.dataset), share)
+    text = f'data_prefix.video: {len(errors)} of {len(files)} videos cannot be read'
+    named = '; '.join(map(str, errors[:3])) + ' ...' * (len(errors) > 3)
     if len(errors) > limit:
         raise ValueError(
-            f'data_prefix.video: {len(errors)} of {len(files)} videos cannot be read, '
-            f'more than the {limit} allowed: {"; ".join(map(str, errors[:3]))} ...; '
-            f'repair or remove them, or {ALLOW_MORE}'
+            f'{text}, more than the {limit} allowed: {named}; repair or remove them, '
+            f'or {ALLOW_MORE}'
         )
-    text = f'data_prefix.video: {len(errors)} of {len(files)} videos cannot be read'
     if errors:
-        more = ' ...' if len(errors) > 3 else ''
-        named = '; '.join(map(str, errors[:3]))
-        warn(f'{text}; others take their place: {named}{more}')
+        warn(f'{text}; others take their place: {named}')
     else:
         print_log(text, 'current')
 
