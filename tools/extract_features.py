@@ -43,11 +43,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae import launch
     from projects.adamae.apis.models import load_model
     from projects.adamae.datasets import from_config
+    from projects.adamae.datasets.loading import UnreachableVideoError
     from projects.adamae.evaluation import features
     from projects.adamae.utils import cpu
 
     out = Path(args.out)
-    with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
+    kinds = FileNotFoundError, ValueError, UnreachableVideoError
+    with launch.errors_in_one_line(*kinds), cpu.onednn():
         if out.suffix not in ('.npy', '.safetensors'):
             raise ValueError(f'OUT: expected a .npy or .safetensors file, got {out}')
         launch.check_folder('OUT', str(out.parent))

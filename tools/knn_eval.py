@@ -39,11 +39,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae import launch
     from projects.adamae.apis.models import load_model
     from projects.adamae.datasets import from_config
+    from projects.adamae.datasets.loading import UnreachableVideoError
     from projects.adamae.evaluation import features
     from projects.adamae.evaluation.knn import check_settings, knn_accuracy
     from projects.adamae.utils import cpu
 
-    with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
+    kinds = FileNotFoundError, ValueError, UnreachableVideoError
+    with launch.errors_in_one_line(*kinds), cpu.onednn():
         cfg = launch.load_reading_config(args)
         splits = ('train', args.split or from_config.eval_split(cfg))
         if splits[0] == splits[1]:

@@ -10,6 +10,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
     onednn=dict(type='OneDNNHook', enabled=True),  # on AMD CPUs from Zen 5 on
+    # A run stops when more videos are bad; None: 1%, of short lists up to 10 videos.
+    unreadable_videos=dict(type='UnreadableVideosHook', max_share=None),
 )
 custom_hooks = [
     dict(type='CheckpointCheckHook'),

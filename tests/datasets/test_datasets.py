@@ -11,6 +11,7 @@ from projects.adamae import (
     TolerantVideoDataset,
     VideoFolderDataset,
 )
+from projects.adamae.datasets.loading import UnreachableVideoError
 from projects.adamae.video.error import VideoError
 from tests.helpers import write_videos
 
@@ -110,9 +111,13 @@ def test_not_every_failed_read_is_the_fault_of_a_video(
         with pytest.raises(VideoError, match=r'0\.mp4: .*: why'):
             annotated(damaged, loader, test_mode=True)[0]
     else:
-        with pytest.raises(OSError) as error:
-            annotated(damaged, loader)[0]
-        assert error.value is failure
+        message = (
+            r'0\.mp4: cannot be read now, which is not the fault .*: why; .* resume'
+        )
+        for test_mode in (False, True):
+            with pytest.raises(UnreachableVideoError, match=message) as error:
+                annotated(damaged, loader, test_mode=test_mode)[0]
+            assert error.value.__cause__ is failure
 
 
 @pytest.mark.parametrize('loader', ['Decord', 'PyAVSkip'])

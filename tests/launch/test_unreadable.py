@@ -64,6 +64,7 @@ def test_a_test_fails_after_it_wrote_everything(toy, checkpoint, tmp_path, capfd
         run_test(toy, checkpoint, tmp_path)
     assert exit_info.value.code == 2
     out, err = capfd.readouterr()
+    assert 'acc/top1: 0.4000' in out and 'acc/mean1: 0.3333' in out
     assert err.splitlines()[-1].startswith('error: 2 of 5 test videos could not be re')
     for name in ('broken.mp4', 'text.mp4'):
         assert f'{name}: expected a readable video' in out + err

@@ -232,6 +232,7 @@ class _Repeating(_Runner):
         # No list of videos: each is handed to it.
         unlisted = {**dataset, 'ann_file': '', 'lazy_init': True}
         self.dataset: Any = DATASETS.build(unlisted)
+        self.dataset.test_mode = True  # nothing takes the place of a bad video
         self.dataset.pipeline.transforms = [
             self._clocked(t['type'], transform)
             for t, transform in zip(

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..datasets.from_config import video_name
+from ..datasets.loading import UnreachableVideoError
 from ..utils.fileio import atomic_path
 from ..video.error import VideoError, one_line
 
@@ -40,6 +41,8 @@ class ErrorsAsValues(Dataset):
     def __getitem__(self, index: int) -> Any:
         try:
             return self.dataset[index]
+        except UnreachableVideoError:
+            raise  # the next ones will not be read either
         except Exception as error:  # decord raises a class of its own
             return unreadable(video_name(self.dataset.get_data_info(index)), error)
 

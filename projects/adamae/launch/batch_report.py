@@ -5,7 +5,9 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_built
+from ..datasets.unreadable import ALLOW_MORE, max_unreadable
 from ..video.folder import find_unreadable
+from .configs import unreadable_videos_hook
 from .distributed import rank_and_local_rank, warn
 
 # Fewer steps make the units of a schedule coarse; more videos left out are a loss.
@@ -70,6 +72,9 @@ def report_videos(runner: Runner) -> None:
 
     Args:
         runner (Runner): of a training run; its data loader is built.
+
+    Raises:
+        ValueError: if they are more than may be bad of all.
     """
     if rank_and_local_rank()[0]:
         return
@@ -84,11 +89,17 @@ def report_videos(runner: Runner) -> None:
     chosen = videos[:: -(-len(videos) // _NUM_VIDEOS_TO_OPEN)]
     files = [dataset.get_data_info(index)['filename'] for dataset, index in chosen]
     errors = find_unreadable(files)
+    share = unreadable_videos_hook(runner.cfg).get('max_share')
+    limit = max_unreadable(len(runner.train_loop.dataloader.dataset), share)
     text = f'data_prefix.video: {len(errors)} of {len(files)} videos cannot be read'
+    named = '; '.join(map(str, errors[:3])) + ' ...' * (len(errors) > 3)
+    if len(errors) > limit:
+        raise ValueError(
+            f'{text}, more than the {limit} allowed: {named}; repair or remove them, '
+            f'or {ALLOW_MORE}'
+        )
     if errors:
-        more = ' ...' if len(errors) > 3 else ''
-        named = '; '.join(map(str, errors[:3]))
-        warn(f'{text}; others take their place: {named}{more}')
+        warn(f'{text}; others take their place: {named}')
     else:
         print_log(text, 'current')
 

@@ -24,7 +24,7 @@ from ..datasets.unreadable import UnreadableVideos
 from ..engine.hooks import KnnHook
 from ..engine.hooks.compile_hook import compile_options
 from ..engine.sharded_strategy import ShardedStrategy
-from .configs import registered_class
+from .configs import registered_class, unreadable_videos_hook
 from .data_checks import check_classes, check_data
 from .options import find_value
 from .paths import is_remote
@@ -49,7 +49,8 @@ def check_training(cfg: Config) -> None:
     if out_dir and not is_remote(out_dir):
         check_folder('default_hooks.checkpoint.out_dir', out_dir)
     _check_views(cfg, 'val')
-    check_data(cfg, ('train', 'val'), UnreadableVideos)
+    share = unreadable_videos_hook(cfg).get('max_share')
+    check_data(cfg, ('train', 'val'), UnreadableVideos, share)
     check_classes(cfg, ('train', 'val'))
     check_shared_memory(cfg, ('train', 'val'))
     _check_many_hot(cfg, ('train', 'val'))

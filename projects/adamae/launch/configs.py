@@ -7,11 +7,20 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from mmaction.datasets import RawframeDataset, RepeatAugDataset, VideoDataset
+from mmaction.registry import DATASETS, HOOKS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import Registry
 
-from ..datasets.from_config import SPLITS, use_data_from
+from ..datasets import (
+    TolerantRawframeDataset,
+    TolerantRepeatAugDataset,
+    TolerantVideoDataset,
+)
+from ..datasets.from_config import SPLITS, iter_datasets, use_data_from
+from ..datasets.unreadable import UnreadableVideos
+from ..engine.hooks import UnreadableVideosHook
 from .distributed import warn
 from .log_failures import tell_once
 from .model_sizes import follow_model
@@ -27,6 +36,13 @@ _RESUMABLE_LOOPS = {
     'IterBasedTrainLoop': 'ResumableIterTrainLoop',
 }
 _RESUMABLE_HOOKS = ('CheckpointCheckHook', 'GradientBucketsHook', 'RandomStateHook')
+
+# MMAction2's datasets, which end a run at the first video that cannot be read.
+_TOLERANT = {
+    VideoDataset: TolerantVideoDataset,
+    RawframeDataset: TolerantRawframeDataset,
+    RepeatAugDataset: TolerantRepeatAugDataset,
+}
 
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -131,10 +147,10 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
             it.
     """
     require_keys(cfg, args.config, TRAINING_KEYS)
-    _keep_unreadable(cfg)
     _make_resumable(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    _replace_unreadable(cfg)
 
     if args.amp:
         wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
@@ -208,7 +224,7 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
     require_checkpoint(args.checkpoint)
     cfg.load_from = args.checkpoint
     cfg.resume = False
-    _keep_unreadable(cfg, args.skip_unreadable)
+    unreadable_videos_hook(cfg)['skip_unreadable'] = args.skip_unreadable
     if args.dump is not None:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--dump: expected a .pkl file, got {args.dump}')
@@ -220,10 +236,44 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
         cfg.test_evaluator = [*evaluators, dump]
 
 
-def _keep_unreadable(cfg: Config, skip: bool = False) -> None:
-    """Let validation and test go on when a video cannot be read, in place."""
-    hook = dict(type='UnreadableVideosHook', skip_unreadable=skip)
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
+def unreadable_videos_hook(cfg: Config) -> Any:
+    """Give the config of a run's ``UnreadableVideosHook``, which it gets if need be."""
+    default, name = cfg.get('default_hooks') or {}, 'unreadable_videos'
+    for hook in (*default.values(), *(cfg.get('custom_hooks') or ())):
+        kind = hook.get('type') if isinstance(hook, dict) else None
+        if registered_class(HOOKS, kind) is UnreadableVideosHook:
+            return hook
+    # Such as its other settings alone, by --cfg-options.
+    hook = dict(type='UnreadableVideosHook', **(default.get(name) or {}))
+    cfg.default_hooks = {**default, name: hook}
+    return cfg.default_hooks[name]
+
+
+def _replace_unreadable(cfg: Config) -> None:
+    """Let all datasets of a training run go on without unreadable videos, in place.
+
+    A dataset of another project is left as it is, and warned of.
+    """
+    unreadable_videos_hook(cfg)
+    for split in ('train', 'val'):
+        key = f'{split}_dataloader'
+        for name, dataset in iter_datasets(
+            (cfg.get(key) or {}).get('dataset') or {}, f'{key}.dataset'
+        ):
+            kind = registered_class(DATASETS, dataset.get('type'))
+            if kind in _TOLERANT:
+                dataset['type'] = _TOLERANT[kind].__name__
+                warn(
+                    f'{name}.type: reading {kind.__name__} as {dataset["type"]}, '
+                    'which goes on when a video cannot be read (docs/data.md, '
+                    '"Unreadable videos")'
+                )
+            elif isinstance(kind, type) and not issubclass(kind, UnreadableVideos):
+                warn(
+                    f'{name}.type: {kind.__name__} may end the run at the first '
+                    'video that cannot be read; put UnreadableVideos in front of its '
+                    'base class (docs/data.md, "Unreadable videos")'
+                )
 
 
 def _make_resumable(cfg: Config) -> None:

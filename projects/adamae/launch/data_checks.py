@@ -14,6 +14,7 @@ from mmengine.utils import is_abs
 
 from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_datasets
+from ..datasets.unreadable import ALLOW_MORE, max_unreadable
 from ..video.folder import VIDEO_SUFFIXES
 from .configs import registered_class
 from .distributed import rank_and_local_rank, warn
@@ -49,7 +50,10 @@ class _Layout(NamedTuple):
 
 
 def check_data(
-    cfg: Config, splits: Sequence[str], tolerant: type | tuple[()] = ()
+    cfg: Config,
+    splits: Sequence[str],
+    tolerant: type | tuple[()] = (),
+    max_share: float | None = None,
 ) -> None:
     """Look for the files of the datasets before anything is built.
 
@@ -62,8 +66,9 @@ def check_data(
         splits (Sequence[str]): of 'train', 'val' and 'test', those that the run
             reads; one without a dataloader is skipped.
         tolerant (type): of datasets that go on without some of their videos; missing
-            ones are warned of, unless all are missing. Defaults to none: they are an
-            error.
+            ones are warned of, unless all are missing, or more than are allowed of the
+            training videos. Defaults to none: they are an error.
+        max_share (float, optional): see :func:`.max_unreadable`. Defaults to None.
 
     Raises:
         FileNotFoundError: if an annotation file, a folder, or videos of an annotation
@@ -71,6 +76,8 @@ def check_data(
         ValueError: if an annotation file lists nothing, or a line that its dataset
             cannot read.
     """
+    total = 0  # of the training videos
+    missing: list[str] = []
     for key, dataset in _iter_datasets(cfg, splits):
         if is_remote(dataset.get('data_root') or ''):
             continue
@@ -95,7 +102,7 @@ def check_data(
             if layout and lines and rank_and_local_rank()[1] == 0:
                 kind = registered_class(DATASETS, dataset['type'])
                 where = f'data_prefix.{layout.prefix}'
-                _check_videos(
+                lost = _check_videos(
                     f'{key}.{where}',
                     annotation,
                     folders.get(where, ''),
@@ -103,6 +110,16 @@ def check_data(
                     lines,
                     issubclass(kind, tolerant),
                 )
+                if key.startswith('train_'):
+                    total, missing = total + len(lines), missing + lost
+    limit = max_unreadable(total, max_share)
+    if len(missing) > limit:
+        names = ', '.join(missing[:3]) + ', ...' * (len(missing) > 3)
+        raise FileNotFoundError(
+            f'train_dataloader.dataset: {len(missing)} of {total} videos not found, '
+            f'more than the {limit} allowed: {names}; restore them or take them out of '
+            f'the list, or {ALLOW_MORE}; see docs/data.md, "Unreadable videos"'
+        )
 
 
 def check_classes(cfg: Config, splits: Sequence[str]) -> None:
@@ -315,10 +332,10 @@ def _check_videos(
     layout: _Layout,
     lines: Sequence[str],
     tolerant: bool,
-) -> None:
-    """Look for all that an annotation file names."""
+) -> list[str]:
+    """Look for all that an annotation file names; give what is not there."""
     if is_remote(prefix):
-        return
+        return []
     paths = [os.path.join(prefix, layout.split(line)[0]) for line in lines]
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
         size = -(-len(paths) // _NUM_THREADS)
@@ -326,7 +343,7 @@ def _check_videos(
         found = pool.map(lambda part: [layout.exists(path) for path in part], parts)
         missing = [i for i, there in enumerate(sum(found, [])) if not there]
     if not missing:
-        return
+        return []
     first = paths[missing[0]]
     what = 'videos' if layout.prefix == 'video' else 'folders of frames'
     count = (
@@ -335,7 +352,7 @@ def _check_videos(
     )
     if tolerant and len(missing) < len(lines):
         warn(f'{count}; see docs/data.md, "Unreadable videos"')
-        return
+        return [paths[i] for i in missing]
     if len(missing) < len(lines):
         for i in missing:
             warn(

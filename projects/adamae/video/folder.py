@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 
 from .error import PYAV_ERRORS, VideoError, video_errors
+from .reader import require_regular_file
 
 VIDEO_SUFFIXES = (
     *('.3gp', '.avi', '.flv', '.gif', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4'),
@@ -96,6 +97,8 @@ def find_unreadable(files: Sequence[str]) -> list[VideoError]:
 
     def error(file: str) -> VideoError | None:
         try:
+            with video_errors(file, ValueError):
+                require_regular_file(file)  # nothing else comes to an end
             with (
                 video_errors(file, *PYAV_ERRORS, StopIteration),
                 # A title that is no UTF-8 is no reason not to read the pictures.
