@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.check_length(runner)
         launch.report_batches(runner)
         launch.report_videos(runner)
-    with launch.errors_in_one_line(CheckpointMismatch, VideoError):
+    with launch.errors_in_one_line(CheckpointMismatch, FloatingPointError, VideoError):
         runner.train()
 
 
