@@ -1,8 +1,8 @@
 """A run that is stopped by a bad number, and its step repeated elsewhere."""
 
-import sys
-import subprocess
 import os
+import subprocess
+import sys
 
 import pytest
 import torch

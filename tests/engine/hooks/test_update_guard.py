@@ -118,9 +118,7 @@ def test_so_many_are_left_out_and_training_goes_on(gpu):
 @pytest.mark.parametrize('number', [math.nan, 1e30])
 @pytest.mark.parametrize('bad_pass', [4, 5])
 def test_with_accumulation_and_clipping(bad_pass, number):
-    model, wrapper, guard = set_up(
-        accumulative_counts=2, clip_grad=dict(max_norm=1.0)
-    )
+    model, wrapper, guard = set_up(accumulative_counts=2, clip_grad=dict(max_norm=1.0))
     for step in range(6):
         before = snapshot(model, wrapper.optimizer)
         spoil = ('scale of the loss', number) if step == bad_pass else ()

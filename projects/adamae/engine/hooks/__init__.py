@@ -4,6 +4,7 @@ from .checkpoint_check_hook import CheckpointCheckHook
 from .compile_hook import CompileHook
 from .deferred_info_hook import DeferredInfoHook
 from .finite_check_hook import FiniteCheckHook
+from .health_check_hook import HealthCheckHook
 from .knn_hook import KnnHook
 from .onednn_hook import OneDNNHook
 from .random_state_hook import RandomStateHook
@@ -14,6 +15,7 @@ __all__ = [
     'CompileHook',
     'DeferredInfoHook',
     'FiniteCheckHook',
+    'HealthCheckHook',
     'KnnHook',
     'OneDNNHook',
     'RandomStateHook',

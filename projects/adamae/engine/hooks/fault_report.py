@@ -11,8 +11,9 @@ from zlib import crc32
 import numpy as np
 import torch
 from mmaction.structures import ActionDataSample
+from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...checkpoints.io import load_safely
 from ...utils.fileio import atomic_path
@@ -55,7 +56,7 @@ def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
 
 
 def repeat_step(
-    model: nn.Module, wrapper: OptimWrapper, batch: Any, state: Mapping[str, Any]
+    model: BaseModel, wrapper: OptimWrapper, batch: Any, state: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Run forward and backward pass of a step, in this process alone.
 
@@ -114,7 +115,9 @@ def bad_state(state: Mapping[str, Any]) -> list[str]:
 def digests(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """Compute a checksum of the bytes of every tensor."""
     return {
-        name: crc32(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        name: crc32(
+            t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+        )
         for name, t in tensors.items()
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from dataclasses import dataclass, field
 from math import isfinite
@@ -123,8 +122,7 @@ class FiniteCheckHook(Hook):
             if self._guard.updates > self._updates_before:
                 self._unread.append(self._close(runner.optim_wrapper))
                 self._steps = []
-            on_host = self._guard.count.device.type == 'cpu'
-            self._read(runner, leave=0 if on_host else 1)
+            self._read(runner, leave=int(self._guard.reads_late))
         if logs_after(runner, batch_idx):
             self._check()
 

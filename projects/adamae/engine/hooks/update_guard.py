@@ -41,6 +41,7 @@ class UpdateGuard:
         count (Tensor): bad updates so far, float32, shape (), on the device.
         scale (Tensor | None): of the loss at the last update, shape ().
         updates (int): updates so far, good or bad.
+        reads_late (bool): whether reading a number of the device would be a wait.
     """
 
     def __init__(self, wrapper: OptimWrapper, max_skipped: int = 0) -> None:
@@ -49,6 +50,7 @@ class UpdateGuard:
         self.count = torch.zeros((), device=params[0].device)
         self.scale: Tensor | None = None
         self.updates = 0
+        self.reads_late = params[0].device.type != 'cpu'
         self._params = params
         self._max_skipped = max_skipped
         self._optimizer = optimizer
@@ -57,7 +59,7 @@ class UpdateGuard:
         self._sharded = any(isinstance(param, DTensor) for param in params)
         # These take ``found_inf`` from a scaler, or from us.
         fused = getattr(optimizer, '_step_supports_amp_scaling', False)
-        self._waits = params[0].device.type == 'cpu' or not fused or self._sharded
+        self._waits = not (self.reads_late and fused) or self._sharded
         wrapper.scale_loss = self._spread(wrapper.scale_loss)
         wrapper.step = self._guard(wrapper.step)
 
@@ -89,12 +91,12 @@ class UpdateGuard:
     def _check(self, grads: list[Tensor]) -> None:
         largest = get_total_norm(grads, float('inf')).float()
         if self._scaler is not None:
-            self.scale = self._scaler.scale(torch.ones_like(self.count))
-            largest = largest / self.scale
+            self.scale = scale = self._scaler.scale(torch.ones_like(self.count))
+            largest = largest / scale
         bad = (~largest.square().isfinite()).float()
         fatal = bad
         if self._scaler is not None:
-            absurd = bad * (self.scale < _SMALLEST_SCALE)
+            absurd = bad * (scale < _SMALLEST_SCALE)
             fatal = torch.maximum(self._bad_loss, absurd)
         if get_world_size() > 1 and (self._scaler is not None or self._sharded):
             # Else gradients, and what is known from them, are everywhere the same.
