@@ -115,10 +115,8 @@ def bad_state(state: Mapping[str, Any]) -> list[str]:
 def digests(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """Compute a checksum of the bytes of every tensor."""
     return {
-        name: crc32(
-            t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
-        )
-        for name, t in tensors.items()
+        name: crc32(tensor.detach().cpu().flatten().view(torch.uint8).numpy().data)
+        for name, tensor in tensors.items()
     }
 
 

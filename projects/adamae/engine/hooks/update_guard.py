@@ -89,11 +89,14 @@ class UpdateGuard:
 
     @torch.no_grad()
     def _check(self, grads: list[Tensor]) -> None:
-        largest = get_total_norm(grads, float('inf')).float()
-        if self._scaler is not None:
+        if self._scaler is None:
+            norm = get_total_norm(grads).float()
+        else:
+            # Squares of scaled gradients may overflow where nothing is wrong. (On a
+            # CPU, where there is no scaler, the largest one takes torch much longer.)
             self.scale = scale = self._scaler.scale(torch.ones_like(self.count))
-            largest = largest / scale
-        bad = (~largest.square().isfinite()).float()
+            norm = get_total_norm(grads, float('inf')).float() / scale
+        bad = (~norm.square().isfinite()).float()
         fatal = bad
         if self._scaler is not None:
             absurd = bad * (scale < _SMALLEST_SCALE)
