@@ -15,7 +15,8 @@ default_hooks = dict(
 )
 custom_hooks = [
     dict(type='CheckpointCheckHook'),
-    dict(type='FiniteCheckHook'),
+    dict(type='FiniteCheckHook'),  # stops a run, and leaves a report
+    dict(type='HealthCheckHook'),  # warns
     dict(type='GradientBucketsHook'),
     dict(type='RandomStateHook'),
     dict(type='CompileHook'),  # does nothing unless `compile` is set

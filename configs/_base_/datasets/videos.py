@@ -7,7 +7,8 @@ resize = dict(type='Resize', scale=(224, 224), keep_ratio=False)
 flip = dict(type='Flip', flip_ratio=0.5)
 pack = [
     dict(type='FormatShape', input_format='NCTHW'),
-    dict(type='PackActionInputs'),
+    # Named where a batch makes trouble.
+    dict(type='PackActionInputs', meta_keys=('filename', 'frame_dir')),
 ]
 
 train_dataloader = dict(

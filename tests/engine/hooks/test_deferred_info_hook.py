@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from projects.adamae.engine.hooks.deferred import DeferredScalars
+from projects.adamae.engine.hooks.update_guard import Later, UpdateGuard
 from tests.helpers import ROOT, tiny_model_cfg
 
 STEPS, INTERVAL = 10, 4
@@ -57,6 +58,20 @@ class Reads(TorchDispatchMode):
         if func is torch.ops.aten._local_scalar_dense.default:
             self.count[self.where] += 1
         return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """What checks the updates does what it does where reading a number is a wait."""
+    init = UpdateGuard.__init__
+
+    def late(self, *args):
+        init(self, *args)
+        self.reads_late, self._waits = True, False
+
+    monkeypatch.setattr(UpdateGuard, '__init__', late)
+    # Of a copy that is on the host by then.
+    monkeypatch.setattr(Later, 'read', lambda self: self._value.numpy().item())
 
 
 @pytest.fixture
@@ -115,14 +130,14 @@ def test_log_is_that_of_the_stock_hook(build):
         assert np.array_equal(values, expected[name]), name
 
 
-def test_device_is_read_where_the_log_is_written(build, monkeypatch):
+def test_device_is_read_where_the_log_is_written(as_on_a_gpu, build, monkeypatch):
     reads = Reads(monkeypatch)
     build('reads').train()
     # The end of an epoch is logged, too.
     logged = [4, 8, 10, 14, 18, 20]
-    # Once for the log, once to look for NaN.
+    # For the log, to look for NaN, and for what goes wrong without one.
     del reads.count[None]  # the set-up
-    assert reads.count == dict.fromkeys(logged, 2)
+    assert reads.count == dict.fromkeys(logged, 3)
 
 
 def test_checkpoint_between_logs_holds_all_numbers(build):

@@ -5,6 +5,7 @@ from .compile_hook import CompileHook
 from .deferred_info_hook import DeferredInfoHook
 from .finite_check_hook import FiniteCheckHook
 from .gradient_buckets_hook import GradientBucketsHook
+from .health_check_hook import HealthCheckHook
 from .knn_hook import KnnHook
 from .onednn_hook import OneDNNHook
 from .random_state_hook import RandomStateHook
@@ -16,6 +17,7 @@ __all__ = [
     'DeferredInfoHook',
     'FiniteCheckHook',
     'GradientBucketsHook',
+    'HealthCheckHook',
     'KnnHook',
     'OneDNNHook',
     'RandomStateHook',

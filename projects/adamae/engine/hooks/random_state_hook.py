@@ -25,7 +25,8 @@ class RandomStateHook(Hook):
     Validation has its own, fixed seed: metrics compare over epochs.
     """
 
-    priority = 'VERY_HIGH'
+    # After GradientBucketsHook, which draws, and before all that keep random states.
+    priority = 5
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
