@@ -7,15 +7,18 @@ from .finite_check_hook import FiniteCheckHook
 from .knn_hook import KnnHook
 from .onednn_hook import OneDNNHook
 from .random_state_hook import RandomStateHook
+from .safe_checkpoint_hook import CheckpointNotSaved, SafeCheckpointHook
 from .unreadable_videos_hook import UnreadableVideosHook
 
 __all__ = [
     'CheckpointCheckHook',
+    'CheckpointNotSaved',
     'CompileHook',
     'DeferredInfoHook',
     'FiniteCheckHook',
     'KnnHook',
     'OneDNNHook',
     'RandomStateHook',
+    'SafeCheckpointHook',
     'UnreadableVideosHook',
 ]
