@@ -13,6 +13,8 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import nn
 
+from .resuming import require_same_checkpoint
+
 # How MMEngine and MMAction2 begin what they tell of environment, config, hooks and
 # optimizer before the first step: hundreds of lines, for those who look into a file.
 _DETAILS = (
@@ -37,9 +39,13 @@ def build_runner(cfg: Config, split: str) -> Runner:
 
     Returns:
         Runner: of the config's ``runner_type``.
+
+    Raises:
+        ValueError: if its processes do not start from the same checkpoint.
     """
     with _short_terminal():
         runner = RUNNERS.build(cfg)
+    require_same_checkpoint(cfg)
     runner.logger.info(_summary(runner, cfg, split))
     return runner
 

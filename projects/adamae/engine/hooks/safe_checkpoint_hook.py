@@ -107,7 +107,10 @@ class SafeCheckpointHook(CheckpointHook):
         if self.max_keep_ckpts > 0:
             # Without a length: the oldest stays on it until it may be removed.
             self.keep_ckpt_ids = deque(self.keep_ckpt_ids)
-        self._passing = list(runner.message_hub.runtime_info.get('passing_ckpts', ()))
+        saved = runner.message_hub.runtime_info.get('passing_ckpts')
+        # They will be removed: no path that a checkpoint of somebody else may name.
+        names = [str(name) for name in saved] if isinstance(saved, list) else []
+        self._passing = [n for n in names if re.fullmatch(r'iter_\d+\.pth', n)]
         self._restore_gradients(runner)
         # The processes of a sharded run have to save together.
         self._group = None
