@@ -96,7 +96,7 @@ class CompareHook(Hook):
             self.quiet.append(seconds)
         if len(self.writing) == self.rounds:
             raise Done
-        if batch_idx % 3:
+        if batch_idx % 3 or not batch_idx:
             return
         turns = list(zip(self.hooks, self.pauses, strict=True))
         for hook, pauses in turns[:: -1 if len(self.writing) % 2 else 1]:

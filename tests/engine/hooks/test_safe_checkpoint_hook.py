@@ -295,17 +295,18 @@ def test_a_run_resumed_from_one_by_the_clock_replaces_it(tmp_path):
     class Killed(Exception):
         pass
 
+    runners = []
+
     def watch(runner):
         if runner.iter == BATCHES + 2:
+            runners.append(runner)
             raise Killed
         hook_of(runner)._settle(runner, wait=True)
         hook_of(runner)._due = 0
 
     with pytest.raises(Killed):
         train(tmp_path, watch=watch)
-    time.sleep(0.1)
-    while any(n.endswith('.partial') for n in names(tmp_path)):
-        time.sleep(0.01)
+    hook_of(runners[0])._settle(runners[0], wait=True)
     assert names(tmp_path) == ['epoch_1.pth', 'iter_6.pth']
     newest = (tmp_path / 'last_checkpoint').read_text()
     assert torch.load(newest)['meta']['iter'] == BATCHES + 2

@@ -383,7 +383,8 @@ class SafeCheckpointHook(CheckpointHook):
             value = gradient.to(params[name].device)
             params[name].grad = shard_like(value, params[name])
         runner.logger.info(
-            'The gradients of the iterations since the last update are restored'
+            'The gradients of the iterations since the last update are not lost, but '
+            'restored from the checkpoint'
         )
 
 
