@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # These take seconds, and --help does not need them.
     from projects.adamae import launch
     from projects.adamae.checkpoints import CheckpointMismatch
+    from projects.adamae.engine.hooks import CheckpointNotSaved
     from projects.adamae.video.error import VideoError
 
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.report_space(runner)
         launch.report_batches(runner)
         launch.report_videos(runner)
-    kinds = CheckpointMismatch, FloatingPointError, VideoError
+    kinds = CheckpointMismatch, CheckpointNotSaved, FloatingPointError, VideoError
     with launch.errors_in_one_line(*kinds):
         runner.train()
 

@@ -23,6 +23,7 @@ from projects.adamae.utils.sizes import height_and_width
 
 # What MMEngine brings itself, where the shipped configs name something else.
 STOCK = {
+    'default_hooks.checkpoint.type': 'CheckpointHook',
     'default_hooks.runtime_info.type': 'RuntimeInfoHook',
     'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor',
     'optim_wrapper.optimizer.fused': False,
@@ -149,7 +150,7 @@ def toy_run(cfg: Config, iterations: int) -> dict[str, Any]:
     )
     run.optim_wrapper.type = 'OptimWrapper'
     run.train_cfg.max_epochs = 10_000  # until the connection is closed
-    run.default_hooks.checkpoint.interval = 20_000
+    run.default_hooks.checkpoint.update(interval=20_000, every_minutes=None)
     run.default_hooks.onednn.enabled = False  # all sides multiply alike
     run.launcher = 'none'
     # As a Worker starts its process; MMEngine would warn of another.

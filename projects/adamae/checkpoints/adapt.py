@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, MutableMapping
 from math import isqrt, prod
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from ..utils.checksums import verify_checksums
 from .architecture import (
     Architecture,
     Grid,
@@ -124,6 +126,8 @@ def load_pretrained(
         CheckpointMismatch: if they are not the weights of this encoder.
     """
     content = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', logger='current')
+    if os.path.isfile(checkpoint):
+        verify_checksums(checkpoint)
     start = f'{prefix.rstrip(".")}.' if prefix else ''
     stored = _find_weights(content, checkpoint)
     weights = {

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
 
+from ..utils.checksums import is_archive, verify_checksums
 from ..utils.fileio import AtomicLocalBackend
 from .architecture import Architecture, Weights, arch_from_config, config_text, is_valid
 from .formats import abbreviate
@@ -92,14 +92,15 @@ def load_safely(path: str | Path, mmap: bool = False) -> Any:
 
     Allowed in addition to tensors and plain values is ``argparse.Namespace``, a bag of
     values that the authors of AdaMAE and VideoMAE put into their files. With ``mmap``,
-    tensors are left on the disk until they are used; else they are on the CPU.
+    tensors are left on the disk until they are used, and their checksums are not
+    compared; else they are on the CPU.
 
     Raises:
         ValueError: if the file is damaged, no such file, or asks for other code.
     """
     try:
         with torch.serialization.safe_globals([Namespace]):
-            return torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+            content = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
     # What a damaged file makes the loader stumble over has no end: struct.error,
     # IndexError, OSError, ... Its text is not passed on: it may advise to run the code.
     except Exception as error:
@@ -116,10 +117,13 @@ def load_safely(path: str | Path, mmap: bool = False) -> Any:
             f'{path}: damaged, a part of a file, or not one of torch.save ({reason}); '
             'name another, or copy it again'
         ) from None
+    if not mmap:
+        verify_checksums(path)
+    return content
 
 
 def check_loadable(path: str | Path) -> None:
-    """Find out whether MMEngine can load a file, mostly without reading it.
+    """Find out whether MMEngine can load a file, and whether that is undamaged.
 
     Raises:
         ValueError: if it cannot; says what to do.
@@ -127,7 +131,7 @@ def check_loadable(path: str | Path) -> None:
     convert_it = 'convert it with tools/convert_checkpoint.py'
     if Path(path).suffix == '.safetensors':
         raise ValueError(f'{path}: MMEngine does not load .safetensors; {convert_it}')
-    mmap = is_zipfile(path)  # older files of torch.save have to be read
+    mmap = is_archive(path)  # older files of torch.save have to be read
     try:
         torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
     except Exception:  # see load_safely, which is more tolerant
@@ -136,6 +140,7 @@ def check_loadable(path: str | Path) -> None:
             f'{path}: holds other objects than tensors and plain values, as the files '
             f'of the AdaMAE and VideoMAE authors do; {convert_it}'
         ) from None
+    verify_checksums(path)
 
 
 def weights_in(content: Any) -> dict[str, Tensor]:

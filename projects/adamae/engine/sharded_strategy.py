@@ -90,7 +90,8 @@ class ShardedStrategy(DDPStrategy):
         """Load the weights of an unsharded model."""
         own = self.model.state_dict()
         parts = {
-            name: _shard(tensor, own.get(name)) for name, tensor in state_dict.items()
+            name: shard_like(tensor, own.get(name))
+            for name, tensor in state_dict.items()
         }
         super().load_model_state_dict(parts, **kwargs)
 
@@ -99,7 +100,9 @@ class ShardedStrategy(DDPStrategy):
         groups = self.optim_wrapper.optimizer.param_groups
         params = [param for group in groups for param in group['params']]
         state = {
-            index: {key: _shard(value, params[index]) for key, value in part.items()}
+            index: {
+                key: shard_like(value, params[index]) for key, value in part.items()
+            }
             for index, part in state_dict['state'].items()
         }
         self.optim_wrapper.load_state_dict({**state_dict, 'state': state})
@@ -123,7 +126,7 @@ def _gather(state: dict) -> dict:
     return tree_map_only(Tensor, full, state)
 
 
-def _shard(value: Any, like: Any) -> Any:
+def shard_like(value: Any, like: Any) -> Any:
     """Shard a tensor like another one of its shape."""
     if (
         isinstance(like, DTensor)

@@ -3,11 +3,12 @@
 import os
 import re
 from typing import Any
-from zipfile import is_zipfile
 
 from mmengine.config import Config
+from mmengine.dist import all_gather_object
 
 from ..checkpoints.io import load_safely
+from ..utils.checksums import is_archive, verify_checksums
 from .distributed import warn
 from .paths import is_remote
 
@@ -40,19 +41,25 @@ def find_newest_checkpoint(cfg: Config) -> str | None:
     keys = {'message_hub'}
     if _checkpoint_hook(cfg).get('save_optimizer', True):
         keys.add('optimizer')  # the best checkpoints are saved without it
-    newest: tuple[str, int, str] | None = None
+    found: list[tuple[str, int, str]] = []
     for path in paths:
         try:
-            content = load_safely(path, mmap=is_zipfile(path))
+            content = load_safely(path, mmap=is_archive(path))
         except ValueError as error:
             warn(f'--resume: skipped {error}')
             continue
         meta = content.get('meta') if isinstance(content, dict) else None
-        if isinstance(meta, dict) and 'iter' in meta and keys <= content.keys():
-            saved = str(meta.get('time', '')), meta['iter'], path
-            newest = max(newest or saved, saved)
-    if newest is not None:
-        return newest[-1]
+        meta = meta if isinstance(meta, dict) else {}
+        done = meta.get('iter')
+        if isinstance(done, int) and keys <= content.keys():
+            found.append((str(meta.get('time', '')), done, path))
+    for *_, path in sorted(found, reverse=True):
+        try:
+            verify_checksums(path)
+        except ValueError as error:
+            warn(f'--resume: skipped {error}')
+            continue
+        return path
     if pointer or paths:
         what = f'no other than {_names(paths)}' if paths else 'none'
         told = f', and {_POINTER} names {pointer}, which is not there' * (not paths)
@@ -62,6 +69,27 @@ def find_newest_checkpoint(cfg: Config) -> str | None:
             'over with --overwrite'
         )
     return None
+
+
+def require_same_checkpoint(cfg: Config) -> None:
+    """Check that all processes of a run have found the same checkpoint to go on from.
+
+    Each has looked by itself, before they could talk to each other.
+
+    Args:
+        cfg (Config): of a run whose processes are connected.
+
+    Raises:
+        ValueError: on all of them, if not.
+    """
+    found = all_gather_object((cfg.get('resume'), cfg.get('load_from')))
+    for rank, other in enumerate(found):
+        if other != found[0]:
+            raise ValueError(
+                '--resume: expected the same checkpoint on all processes, got '
+                f'{found[0][1]} on the first and {other[1]} on number {rank}; start '
+                'again when all machines see the same files, or use --resume PATH'
+            )
 
 
 def keep_checkpoints(cfg: Config) -> None:
@@ -96,15 +124,21 @@ def warn_of_replaced(cfg: Config, checkpoint: str | None = None) -> None:
     paths = [
         path
         for path in _list_checkpoints(cfg)
-        if _number(path) > _number(checkpoint or '')
-        and not os.path.basename(path).startswith('best_')
+        if not checkpoint
+        or (_kind(path) == _kind(checkpoint) and _number(path) > _number(checkpoint))
     ]
+    paths = [path for path in paths if not _kind(path).startswith('best_')]
     if paths:
         warn(
             f'{"--resume" if checkpoint else "--overwrite"}: {_names(paths)} in '
             f'{cfg.work_dir} will be replaced as the run gets there; copy them to keep '
             'them, or name another folder with --work-dir'
         )
+
+
+def _kind(path: str) -> str:
+    """Give the name of a checkpoint without epoch or iteration."""
+    return re.sub(r'\d+', '', os.path.basename(path))
 
 
 def _number(path: str) -> int:
@@ -122,7 +156,7 @@ def _list_checkpoints(cfg: Config) -> list[str]:
     template = hook.get('filename_tmpl')
     names = '|'.join(
         re.sub(r'\\\{.*?\\\}', r'\\d+', re.escape(name))
-        for name in ([template] if template else ['epoch_{}.pth', 'iter_{}.pth'])
+        for name in dict.fromkeys([template or 'epoch_{}.pth', 'iter_{}.pth'])
     )
     found = [
         os.path.join(folder, name)

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from .log_failures import tell_once, tolerate_full_disk
+from .resuming import require_same_checkpoint
 
 # How MMEngine and MMAction2 begin what they tell of environment, config, hooks and
 # optimizer before the first step: hundreds of lines, for those who look into a file.
@@ -39,10 +40,14 @@ def build_runner(cfg: Config, split: str) -> Runner:
 
     Returns:
         Runner: of the config's ``runner_type``.
+
+    Raises:
+        ValueError: if its processes do not start from the same checkpoint.
     """
     with _short_terminal():
         runner = RUNNERS.build(cfg)
     tolerate_full_disk(runner)
+    require_same_checkpoint(cfg)
     runner.logger.info(_summary(runner, cfg, split))
     return runner
 

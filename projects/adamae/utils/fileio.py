@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -32,8 +33,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with open(partial, 'rb+') as file:
             os.fsync(file.fileno())
         partial.replace(path)
+        _synchronize_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _synchronize_folder(folder: Path) -> None:
+    """Have the name of a file, too, on the disk before a power failure."""
+    if os.name == 'nt':
+        return  # folders cannot be opened there
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that does not do this
+            raise
+    finally:
+        os.close(handle)
 
 
 class AtomicLocalBackend(LocalBackend):

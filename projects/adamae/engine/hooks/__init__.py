@@ -9,10 +9,12 @@ from .health_check_hook import HealthCheckHook
 from .knn_hook import KnnHook
 from .onednn_hook import OneDNNHook
 from .random_state_hook import RandomStateHook
+from .safe_checkpoint_hook import CheckpointNotSaved, SafeCheckpointHook
 from .unreadable_videos_hook import UnreadableVideosHook
 
 __all__ = [
     'CheckpointCheckHook',
+    'CheckpointNotSaved',
     'CompileHook',
     'DeferredInfoHook',
     'FiniteCheckHook',
@@ -21,5 +23,6 @@ __all__ = [
     'KnnHook',
     'OneDNNHook',
     'RandomStateHook',
+    'SafeCheckpointHook',
     'UnreadableVideosHook',
 ]
