@@ -10,7 +10,7 @@ from projects.adamae import launch
 from projects.adamae.datasets.bad_videos import read_bad_videos
 from projects.adamae.engine.hooks import UnreadableVideosHook
 from projects.adamae.evaluation import MaskingMetric
-from projects.adamae.launch import configs
+from projects.adamae.launch import safeguards
 from tests.helpers import ROOT, free_port, run_command, run_tool, write_videos
 
 SHARE = 'default_hooks.unreadable_videos.max_share'
@@ -140,7 +140,7 @@ def test_one_policy_for_all_datasets(warned):
             test_dataloader=datasets('VideoDataset'),
         )
     )
-    configs._replace_unreadable(cfg)
+    safeguards._tolerate_unreadable(cfg)
     kinds = [
         part['type']
         for split in ('train', 'val', 'test')
@@ -172,7 +172,7 @@ def test_the_hook_is_there_once():
     ):
         cfg = Config(where)
         for _ in range(2):
-            assert configs.unreadable_videos_hook(cfg)['max_share'] == 0.5
+            assert safeguards.unreadable_videos_hook(cfg)['max_share'] == 0.5
         hooks = [*cfg.get('custom_hooks', []), *cfg.get('default_hooks', {}).values()]
         assert len(hooks) == 1
     with pytest.raises(ValueError, match='share from 0 to 1, got 5'):

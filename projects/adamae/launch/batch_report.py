@@ -7,8 +7,8 @@ from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_built
 from ..datasets.unreadable import ALLOW_MORE, max_unreadable
 from ..video.folder import find_unreadable
-from .configs import unreadable_videos_hook
 from .distributed import rank_and_local_rank, warn
+from .safeguards import unreadable_videos_hook
 
 # Fewer steps make the units of a schedule coarse; more videos left out are a loss.
 _FEW_STEPS = 10

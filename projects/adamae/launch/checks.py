@@ -24,11 +24,11 @@ from ..datasets.unreadable import UnreadableVideos
 from ..engine.hooks import KnnHook
 from ..engine.hooks.compile_hook import compile_options
 from ..engine.sharded_strategy import ShardedStrategy
-from .configs import registered_class, unreadable_videos_hook
 from .data_checks import check_classes, check_data
 from .options import find_value
 from .paths import is_remote
 from .places import check_folder, check_shared_memory
+from .safeguards import registered_class, unreadable_videos_hook
 
 
 def check_training(cfg: Config) -> None:

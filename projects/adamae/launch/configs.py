@@ -7,20 +7,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmaction.datasets import RawframeDataset, RepeatAugDataset, VideoDataset
-from mmaction.registry import DATASETS, HOOKS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.registry import Registry
 
-from ..datasets import (
-    TolerantRawframeDataset,
-    TolerantRepeatAugDataset,
-    TolerantVideoDataset,
-)
-from ..datasets.from_config import SPLITS, iter_datasets, use_data_from
-from ..datasets.unreadable import UnreadableVideos
-from ..engine.hooks import UnreadableVideosHook
+from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
 from .log_failures import tell_once
 from .model_sizes import follow_model
@@ -28,21 +18,8 @@ from .options import parse_options
 from .paths import require_checkpoint, require_file
 from .places import check_folder
 from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_replaced
+from .safeguards import add_safeguards, unreadable_videos_hook
 from .value_checks import check_values
-
-# What survives interruptions, in place of what does not.
-_RESUMABLE_LOOPS = {
-    'EpochBasedTrainLoop': 'ResumableEpochTrainLoop',
-    'IterBasedTrainLoop': 'ResumableIterTrainLoop',
-}
-_RESUMABLE_HOOKS = ('CheckpointCheckHook', 'GradientBucketsHook', 'RandomStateHook')
-
-# MMAction2's datasets, which end a run at the first video that cannot be read.
-_TOLERANT = {
-    VideoDataset: TolerantVideoDataset,
-    RawframeDataset: TolerantRawframeDataset,
-    RepeatAugDataset: TolerantRepeatAugDataset,
-}
 
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -147,10 +124,9 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
             it.
     """
     require_keys(cfg, args.config, TRAINING_KEYS)
-    _make_resumable(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    _replace_unreadable(cfg)
+    add_safeguards(cfg)
 
     if args.amp:
         wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
@@ -234,64 +210,6 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
             evaluators = [evaluators]
         dump = dict(type='DumpResults', out_file_path=args.dump)
         cfg.test_evaluator = [*evaluators, dump]
-
-
-def unreadable_videos_hook(cfg: Config) -> Any:
-    """Give the config of a run's ``UnreadableVideosHook``, which it gets if need be."""
-    default, name = cfg.get('default_hooks') or {}, 'unreadable_videos'
-    for hook in (*default.values(), *(cfg.get('custom_hooks') or ())):
-        kind = hook.get('type') if isinstance(hook, dict) else None
-        if registered_class(HOOKS, kind) is UnreadableVideosHook:
-            return hook
-    # Such as its other settings alone, by --cfg-options.
-    hook = dict(type='UnreadableVideosHook', **(default.get(name) or {}))
-    cfg.default_hooks = {**default, name: hook}
-    return cfg.default_hooks[name]
-
-
-def _replace_unreadable(cfg: Config) -> None:
-    """Let all datasets of a training run go on without unreadable videos, in place.
-
-    A dataset of another project is left as it is, and warned of.
-    """
-    unreadable_videos_hook(cfg)
-    for split in ('train', 'val'):
-        key = f'{split}_dataloader'
-        for name, dataset in iter_datasets(
-            (cfg.get(key) or {}).get('dataset') or {}, f'{key}.dataset'
-        ):
-            kind = registered_class(DATASETS, dataset.get('type'))
-            if kind in _TOLERANT:
-                dataset['type'] = _TOLERANT[kind].__name__
-                warn(
-                    f'{name}.type: reading {kind.__name__} as {dataset["type"]}, '
-                    'which goes on when a video cannot be read (docs/data.md, '
-                    '"Unreadable videos")'
-                )
-            elif isinstance(kind, type) and not issubclass(kind, UnreadableVideos):
-                warn(
-                    f'{name}.type: {kind.__name__} may end the run at the first '
-                    'video that cannot be read; put UnreadableVideos in front of its '
-                    'base class (docs/data.md, "Unreadable videos")'
-                )
-
-
-def _make_resumable(cfg: Config) -> None:
-    """Let a config of MMEngine's own loops go on exactly where it stopped, in place."""
-    by_epoch = cfg.train_cfg.pop('by_epoch', None)
-    if by_epoch is not None:
-        cfg.train_cfg.type = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
-    kind = cfg.train_cfg.get('type')
-    cfg.train_cfg.type = _RESUMABLE_LOOPS.get(kind, kind)
-    hooks = [*(cfg.get('custom_hooks') or ())]
-    present = {hook['type'] for hook in hooks}
-    hooks += [dict(type=name) for name in _RESUMABLE_HOOKS if name not in present]
-    cfg.custom_hooks = hooks
-
-
-def registered_class(registry: Registry, kind: Any) -> Any:
-    """Look a class up by its registered name; a class passes through."""
-    return registry.get(kind) if isinstance(kind, str) else kind
 
 
 def _warn_unknown_option(cfg: Config, key: str) -> None:

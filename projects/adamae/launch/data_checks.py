@@ -16,9 +16,9 @@ from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_datasets
 from ..datasets.unreadable import ALLOW_MORE, max_unreadable
 from ..video.folder import VIDEO_SUFFIXES
-from .configs import registered_class
 from .distributed import rank_and_local_rank, warn
 from .paths import is_remote
+from .safeguards import registered_class
 
 # A slow file system answers several questions at a time.
 _NUM_THREADS = 16
