@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from projects.adamae_arguments import add_common_arguments
+from projects.adamae_process import end_on_signals, end_with_launcher
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -66,4 +67,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
+    end_on_signals()
+    end_with_launcher()
     main()

@@ -15,6 +15,7 @@ custom_hooks = [
     dict(type='CheckpointCheckHook'),
     dict(type='FiniteCheckHook'),
     dict(type='RandomStateHook'),
+    dict(type='StopOnSignalHook'),  # SIGTERM, SIGUSR1, SIGHUP, Ctrl-C
     dict(type='CompileHook'),  # does nothing unless `compile` is set
 ]
 

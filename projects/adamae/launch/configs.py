@@ -111,6 +111,7 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
     """
     require_keys(cfg, args.config, TRAINING_KEYS)
     _keep_unreadable(cfg)
+    _obey_signals(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
@@ -201,6 +202,14 @@ def _keep_unreadable(cfg: Config, skip: bool = False) -> None:
     """Let validation and test go on when a video cannot be read, in place."""
     hook = dict(type='UnreadableVideosHook', skip_unreadable=skip)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), hook]
+
+
+def _obey_signals(cfg: Config) -> None:
+    """Let a run save when it is told to end, in place, where a config is older."""
+    hooks = cfg.get('custom_hooks') or ()
+    kinds = [hook.get('type') for hook in hooks if isinstance(hook, dict)]
+    if 'StopOnSignalHook' not in kinds:
+        cfg.custom_hooks = [*hooks, dict(type='StopOnSignalHook')]
 
 
 def registered_class(registry: Registry, kind: Any) -> Any:

@@ -7,6 +7,8 @@ from .finite_check_hook import FiniteCheckHook
 from .knn_hook import KnnHook
 from .onednn_hook import OneDNNHook
 from .random_state_hook import RandomStateHook
+from .safe_checkpoint_hook import SafeCheckpointHook
+from .stop_on_signal_hook import StopOnSignalHook
 from .unreadable_videos_hook import UnreadableVideosHook
 
 __all__ = [
@@ -17,5 +19,7 @@ __all__ = [
     'KnnHook',
     'OneDNNHook',
     'RandomStateHook',
+    'SafeCheckpointHook',
+    'StopOnSignalHook',
     'UnreadableVideosHook',
 ]
