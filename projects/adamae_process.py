@@ -43,7 +43,6 @@ def end_with_launcher() -> None:
 def _end(number: int, frame: FrameType | None) -> None:
     if os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0')) == '0':
         name = signal.Signals(number).name
-        os.write(
-            2, f'stopped by {name} outside of training: nothing to save\n'.encode()
-        )
+        text = f'stopped by {name} outside of training: nothing to save\n'
+        os.write(2, text.encode())
     os._exit(128 + number)

@@ -20,7 +20,8 @@ elif ((nodes > 1)) && [[ -z ${MASTER_ADDR:-} ]]; then
     exit 2
 else
     meet=(--nnodes="$nodes" --node-rank="${NODE_RANK:-0}"
-        --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}")
+        --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}"
+        --rdzv-conf=timeout="${SECONDS_TO_MEET:-300}")
 fi
 
 # On CPUs the processes share the cores; with GPUs torchrun's one thread is right.
@@ -31,4 +32,4 @@ if ! command -v nvidia-smi >/dev/null; then
 fi
 
 exec "${PYTHON:-python}" "$tools/_torchrun.py" "${meet[@]}" \
-    --nproc-per-node="$gpus" "$tools/$tool" "$@" --launcher pytorch
+    --nproc-per-node="$gpus" --max-restarts="${MAX_RESTARTS:-0}" "$tools/$tool" "$@" --launcher pytorch

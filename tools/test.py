@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.checkpoints import CheckpointMismatch
     from projects.adamae.video.error import VideoError
 
-    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+    with launch.errors_in_one_line(FileNotFoundError, TimeoutError, ValueError):
         cfg = launch.load_config(args)
         launch.apply_test_arguments(cfg, args)
         launch.check_testing(cfg, args.skip_unreadable)

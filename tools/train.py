@@ -52,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.checkpoints import CheckpointMismatch
     from projects.adamae.video.error import VideoError
 
-    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+    with launch.errors_in_one_line(FileNotFoundError, TimeoutError, ValueError):
         cfg = launch.load_config(args)
+        launch.lock_work_dir(cfg)
         launch.apply_train_arguments(cfg, args)
         launch.check_training(cfg)
         launch.init_distributed(cfg)

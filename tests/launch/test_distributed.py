@@ -84,7 +84,8 @@ def test_slurm_script_asks_for_processes(slurm):
     command = f'-u {ROOT}/tools/train.py my config.py --amp --launcher slurm\n'
     assert arguments == (
         '--partition=gpu --job-name=my_job --gres=gpu:2 --ntasks=2 --ntasks-per-node=2 '
-        '--cpus-per-task=5 --kill-on-bad-exit=1 --exclusive --time=10 echo ' + command
+        '--cpus-per-task=5 --kill-on-bad-exit=1 --signal=USR1@300 '
+        '--exclusive --time=10 echo ' + command
     )
     assert result.stdout == 2 * command
 

@@ -14,7 +14,7 @@ from .paths import is_remote
 _POINTER = 'last_checkpoint'
 
 
-def find_newest_checkpoint(cfg: Config) -> str | None:
+def find_newest_checkpoint(cfg: Config, since: str = '') -> str | None:
     """Find the newest whole checkpoint that a run has written.
 
     What counts is what the files say of themselves, as dates do not survive copying:
@@ -24,6 +24,8 @@ def find_newest_checkpoint(cfg: Config) -> str | None:
 
     Args:
         cfg (Config): of the run, with ``work_dir``.
+        since (str): leave out what was saved before this date, in the form of
+            ``meta['time']``. Defaults to '': nothing.
 
     Returns:
         str | None: its path; None if the run has not written any. Damaged ones are
@@ -49,9 +51,12 @@ def find_newest_checkpoint(cfg: Config) -> str | None:
         meta = content.get('meta') if isinstance(content, dict) else None
         if isinstance(meta, dict) and 'iter' in meta and keys <= content.keys():
             saved = str(meta.get('time', '')), meta['iter'], path
-            newest = max(newest or saved, saved)
+            if saved[0] >= since:
+                newest = max(newest or saved, saved)
     if newest is not None:
         return newest[-1]
+    if since:
+        return None
     if pointer or paths:
         what = f'no other than {_names(paths)}' if paths else 'none'
         told = f', and {_POINTER} names {pointer}, which is not there' * (not paths)

@@ -161,8 +161,10 @@ class StopOnSignalHook(Hook):
         if not savers:  # the config has MMEngine's, or none
             saver.before_train(runner)
         path = saver.save_now(runner)
-        # A launcher ends the others when the first has ended.
+        # A launcher ends the others when the first has ended: with this code, too.
         barrier(self._group)
+        for other in self._previous.keys() - {signal.SIGINT}:
+            signal.signal(other, signal.SIG_IGN)
         runner.visualizer.close()
         message = (
             f'stopped by {name} after iteration {step}, saved {path}; go on with '
