@@ -365,10 +365,10 @@ def keep_signals_from_loader_workers() -> None:
 
     @wraps(original)
     def set_handlers() -> None:
-        original()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        original()
         threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
 
     module._set_worker_signal_handlers = set_handlers
