@@ -355,7 +355,7 @@ def keep_signals_from_loader_workers() -> None:
     Source: ``torch/utils/data/_utils/signal_handling.py``
     """
     module = importlib.import_module('torch.utils.data._utils.signal_handling')
-    original = module._set_worker_signal_handlers
+    original = vars(module)['_set_worker_signal_handlers']
 
     def watch(parent: int) -> None:
         while True:
@@ -371,7 +371,7 @@ def keep_signals_from_loader_workers() -> None:
         original()
         threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
 
-    module._set_worker_signal_handlers = set_handlers
+    vars(module)['_set_worker_signal_handlers'] = set_handlers
 
 
 provide_drn()

@@ -81,7 +81,7 @@ class StopOnSignalHook(Hook):
             signal.signal(number, signal.SIG_DFL)
             if is_main_process():
                 text = 'Ctrl-C: saving after this step; once more ends at once\n'
-                os.write(sys.__stderr__.fileno(), text.encode())
+                os.write(2, text.encode())
 
     def after_train_iter(
         self,
