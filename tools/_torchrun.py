@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from torch.distributed import launcher, run
+from torch.distributed import DistError, launcher, run
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -74,6 +74,14 @@ def main() -> None:
         run.main()
     except (SignalException, KeyboardInterrupt) as error:
         sys.exit(128 + getattr(error, 'sigval', signal.SIGINT))
+    except DistError as error:
+        reason = str(error).splitlines()[0]
+        print(
+            'error: expected the launchers of all machines to meet within '
+            f'SECONDS_TO_MEET (300 unless set) and to stay, got: {reason}',
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except ChildFailedError as error:
         code = error.get_first_failure()[1].exitcode
         if code in REPORTED:
