@@ -12,8 +12,13 @@ fi
 tools=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"
 
-nodes=${NNODES:-1}
-if ((nodes == 1)) && [[ -z ${PORT:-} ]]; then
+nodes=${NNODES:-1} restarts=${MAX_RESTARTS:-0}
+# torchrun keeps the store of a fixed address: processes that start again find the
+# addresses of those that died (PyTorch 2.13).
+if ((nodes > 1 && restarts > 0)); then
+    echo "MAX_RESTARTS=$restarts: expected 0 with NNODES=$nodes, restarts are for one machine" >&2
+    exit 2
+elif ((nodes == 1)) && { [[ -z ${PORT:-} ]] || ((restarts > 0)); }; then
     meet=(--standalone)  # torchrun finds a free port
 elif ((nodes > 1)) && [[ -z ${MASTER_ADDR:-} ]]; then
     echo "NNODES=$nodes: set MASTER_ADDR to the address of node 0, and NODE_RANK" >&2
@@ -32,4 +37,4 @@ if ! command -v nvidia-smi >/dev/null; then
 fi
 
 exec "${PYTHON:-python}" "$tools/_torchrun.py" "${meet[@]}" \
-    --nproc-per-node="$gpus" --max-restarts="${MAX_RESTARTS:-0}" "$tools/$tool" "$@" --launcher pytorch
+    --nproc-per-node="$gpus" --max-restarts="$restarts" "$tools/$tool" "$@" --launcher pytorch

@@ -107,8 +107,8 @@ def test_restarted_processes_resume(start, tmp_path):
 
 @pytest.mark.slow
 def test_signal_while_a_run_begins(start, tmp_path):
+    """By Python's or the kernel's handler, as far as it has come."""
     process, log = start(1, wait='')
-    time.sleep(1)
     process.terminate()
-    assert process.wait(100) == 143
-    assert not (tmp_path / 'run').exists()
+    assert process.wait(100) in (143, -signal.SIGTERM)
+    assert 'Traceback' not in log.read_text()
