@@ -13,8 +13,8 @@ tools=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH="$(dirname -- "$tools")${PYTHONPATH:+:$PYTHONPATH}"
 
 nodes=${NNODES:-1} restarts=${MAX_RESTARTS:-0}
-# torchrun keeps the store of a fixed address: processes that start again find the
-# addresses of those that died (PyTorch 2.13).
+# Processes that start again need a new store (_torchrun.py), which a fixed address
+# does not allow.
 if ((nodes > 1 && restarts > 0)); then
     echo "MAX_RESTARTS=$restarts: expected 0 with NNODES=$nodes, restarts are for one machine" >&2
     exit 2

@@ -69,6 +69,8 @@ def main() -> None:
     os.environ[LAUNCHER_PID] = str(os.getpid())
     names = ','.join(number.name for number in SIGNALS)
     os.environ['PET_SIGNALS_TO_HANDLE'] = names
+    # Processes that start again would find the addresses of those that died.
+    os.environ['TORCH_DISABLE_SHARE_RDZV_TCP_STORE'] = '1'
     launcher.api.LocalElasticAgent = Agent
     try:
         run.main()
