@@ -5,6 +5,9 @@ if (($# < 2)); then
     cat >&2 <<'USAGE'
 usage: dist_train.sh CONFIG GPUS [ARGUMENTS OF train.py...]
 several nodes: start it on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set;
+MAX_RESTARTS (default 0): how often all processes start again after one has died, and
+resume (one machine)
+SECONDS_TO_MEET (default 300) for all processes to start
 PYTHON names the interpreter (default: python)
 USAGE
     exit 2

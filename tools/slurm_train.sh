@@ -5,7 +5,9 @@ if (($# < 3)); then
     cat >&2 <<'USAGE'
 usage: slurm_train.sh PARTITION JOB_NAME CONFIG [ARGUMENTS OF train.py...]
 environment: GPUS (in all, default 8), GPUS_PER_NODE (8), CPUS_PER_TASK (5),
-SRUN_ARGS (more arguments of srun), PYTHON (the interpreter, default: python)
+SRUN_ARGS (more arguments of srun), PYTHON (the interpreter, default: python),
+SECONDS_BEFORE_END (of the time limit: save and go on in a new job, default 300),
+SECONDS_TO_MEET (for all processes to start, default 300)
 USAGE
     exit 2
 fi

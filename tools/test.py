@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from projects.adamae_arguments import add_common_arguments
+from projects.adamae_process import end_with_launcher
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.checkpoints import CheckpointMismatch
     from projects.adamae.video.error import VideoError
 
-    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+    with launch.errors_in_one_line(FileNotFoundError, TimeoutError, ValueError):
         cfg = launch.load_config(args)
         launch.check_folder('--work-dir', cfg.work_dir)
         launch.apply_test_arguments(cfg, args)
@@ -44,4 +45,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
+    end_with_launcher()
     main()

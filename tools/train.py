@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from projects.adamae_arguments import SEED, add_common_arguments
+from projects.adamae_process import end_on_signals, end_with_launcher
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -52,9 +53,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.engine.hooks import CheckpointNotSaved
     from projects.adamae.video.error import VideoError
 
-    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+    with launch.errors_in_one_line(FileNotFoundError, TimeoutError, ValueError):
         cfg = launch.load_config(args)
         launch.check_folder('--work-dir', cfg.work_dir)
+        launch.lock_work_dir(cfg)
         launch.apply_train_arguments(cfg, args)
         launch.check_training(cfg)
         launch.init_distributed(cfg)
@@ -70,4 +72,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
+    end_on_signals()
+    end_with_launcher()
     main()

@@ -19,6 +19,7 @@ custom_hooks = [
     dict(type='HealthCheckHook'),  # warns
     dict(type='GradientBucketsHook'),
     dict(type='RandomStateHook'),
+    dict(type='StopOnSignalHook'),  # SIGTERM, SIGUSR1, SIGHUP, Ctrl-C
     dict(type='CompileHook'),  # does nothing unless `compile` is set
 ]
 

@@ -10,7 +10,9 @@ import importlib.util
 import os
 import pickle
 import re
+import signal
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Iterator
@@ -339,6 +341,39 @@ def keep_inherited_decoders() -> None:
     os.register_at_fork(after_in_child=gc.freeze)
 
 
+def keep_signals_from_loader_workers() -> None:
+    """Leave signals to the process that trains; loader workers end with it.
+
+    Ctrl-C, and what Slurm and torchrun send, reaches every process of a group. A worker
+    of torch dies of it, with a traceback, and takes the run along before that can save.
+
+    SIGTERM of the parent, which ends workers that hang, is still obeyed, and so is the
+    parent's death, also by a worker that is busy.
+
+    Applies: always, in loader workers only.
+
+    Source: ``torch/utils/data/_utils/signal_handling.py``
+    """
+    module = importlib.import_module('torch.utils.data._utils.signal_handling')
+    original = vars(module)['_set_worker_signal_handlers']
+
+    def watch(parent: int) -> None:
+        while True:
+            received = signal.sigtimedwait([signal.SIGTERM], 5)
+            if os.getppid() != parent or (received and received.si_pid == parent):
+                os._exit(0)
+
+    @wraps(original)
+    def set_handlers() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        original()
+        threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
+
+    vars(module)['_set_worker_signal_handlers'] = set_handlers
+
+
 provide_drn()
 import_without('transformers', 'Adafactor', 'mmengine.optim.optimizer.builder')
 quiet_mmcv_lite()
@@ -353,3 +388,4 @@ average_over_listed_classes()
 write_local_files_atomically()
 write_checkpoint_pointer_atomically()
 keep_inherited_decoders()
+keep_signals_from_loader_workers()

@@ -31,6 +31,10 @@ def test_amp_is_disabled_only_without_an_accelerator(monkeypatch, warned, accele
         ('dist_test.sh toy.py x.pth', {}, 'usage: dist_test.sh CONFIG CHECKPOINT'),
         ('dist_train.sh 2 toy.py', {}, 'GPUS: expected a number of processes'),
         ('dist_train.sh toy.py 2', dict(NNODES='2'), 'set MASTER_ADDR'),
+        (
+            *('dist_train.sh toy.py 2', dict(NNODES='2', MAX_RESTARTS='1')),
+            'MAX_RESTARTS=1: expected 0',
+        ),
         ('slurm_train.sh gpu job', {}, 'usage: slurm_train.sh PARTITION'),
         ('slurm_test.sh gpu job toy.py', {}, 'usage: slurm_test.sh PARTITION'),
     ],
@@ -84,7 +88,8 @@ def test_slurm_script_asks_for_processes(slurm):
     command = f'-u {ROOT}/tools/train.py my config.py --amp --launcher slurm\n'
     assert arguments == (
         '--partition=gpu --job-name=my_job --gres=gpu:2 --ntasks=2 --ntasks-per-node=2 '
-        '--cpus-per-task=5 --kill-on-bad-exit=1 --exclusive --time=10 echo ' + command
+        '--cpus-per-task=5 --kill-on-bad-exit=1 --signal=USR1@300 '
+        '--exclusive --time=10 echo ' + command
     )
     assert result.stdout == 2 * command
 

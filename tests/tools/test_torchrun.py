@@ -4,7 +4,7 @@ import pytest
 
 from projects.adamae import launch
 from projects.adamae.launch import errors
-from tests.helpers import ROOT, run_command
+from tests.helpers import ROOT, free_port, run_command
 
 FAIL = """
 import os, sys, time
@@ -40,3 +40,16 @@ def test_others_wait_until_the_first_has_reported(monkeypatch, capsys):
         assert len(slept) == int(rank)
         # Who is still there then has an error of its own.
         assert capsys.readouterr().err == 'error: missing\n'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('rank', ['0', '1'])
+def test_machine_that_never_comes(rank, tmp_path):
+    done = run_command(
+        *(ROOT / 'tools/dist_train.sh', tmp_path / 'toy.py', 1),
+        **dict(NNODES='2', NODE_RANK=rank, MASTER_ADDR='127.0.0.1', PORT=free_port()),
+        SECONDS_TO_MEET='2',
+    )
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert last.startswith('error: expected the launchers of all machines to meet')

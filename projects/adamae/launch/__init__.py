@@ -17,6 +17,7 @@ from .configs import (
 from .data_checks import check_data, check_labels
 from .distributed import disable_amp_on_cpu, init_distributed
 from .errors import errors_in_one_line, exit_with
+from .locking import lock_work_dir
 from .log_failures import metrics_before_dump
 from .places import check_folder, report_space
 from .runner import build_runner
@@ -38,6 +39,7 @@ __all__ = [
     'init_distributed',
     'load_config',
     'load_reading_config',
+    'lock_work_dir',
     'metrics_before_dump',
     'report_batches',
     'report_space',

@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 
 from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
+from .locking import first_start, is_restarted
 from .log_failures import tell_once
 from .model_sizes import follow_model
 from .options import parse_options
@@ -137,10 +138,16 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
             )
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
 
-    if args.overwrite:
+    resume, overwrite = args.resume, args.overwrite
+    if is_restarted():
+        # A restarted job goes on; what it says holds until its first checkpoint.
+        saved = find_newest_checkpoint(cfg, first_start(cfg))
+        if saved is not None:
+            resume, overwrite = saved, False
+            warn(f'started again: going on from {saved}')
+    if overwrite:
         cfg.resume = False
         warn_of_replaced(cfg)
-    resume = args.resume
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
     if resume == 'auto':
@@ -155,7 +162,7 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
         cfg.resume = True
         cfg.load_from = resume
         warn_of_replaced(cfg, resume)
-    elif not args.overwrite:
+    elif not overwrite:
         keep_checkpoints(cfg)
     if cfg.get('load_from') or resume == '':
         require_checkpoint(cfg.load_from)

@@ -1,7 +1,9 @@
 """The processes of a run, and the device they compute on."""
 
 import os
+import socket
 import subprocess
+import time
 from datetime import timedelta
 from logging import WARNING
 
@@ -9,6 +11,7 @@ import torch.distributed
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
+from torch.distributed import PrefixStore, TCPStore
 
 # Each launcher's variables for rank, world size and local rank.
 LAUNCHER_VARIABLES = {
@@ -20,6 +23,10 @@ LAUNCHER_VARIABLES = {
         'OMPI_COMM_WORLD_LOCAL_RANK',
     ),
 }
+
+# Until all processes have started; imports from a slow disk take minutes.
+_SECONDS_TO_MEET = 300
+_kept: list[TCPStore] = []
 
 
 def init_distributed(cfg: Config) -> None:
@@ -35,6 +42,8 @@ def init_distributed(cfg: Config) -> None:
 
     Raises:
         ValueError: if the launcher's variables are not in the environment.
+        TimeoutError: if not all processes come within five minutes, or the seconds in
+            the environment variable ``SECONDS_TO_MEET``.
     """
     if cfg.launcher == 'none':
         return
@@ -50,9 +59,11 @@ def init_distributed(cfg: Config) -> None:
     if unused and wrapper and wrapper.get('type', ddp) == ddp:
         # MMEngine only looks at the config where that has no wrapper.
         wrapper.setdefault('find_unused_parameters', True)
+    _set_variables(cfg.launcher)
+    _meet()
     if has_accelerator():
         return
-    _init_gloo(cfg.launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    _init_gloo(cfg.get('env_cfg', {}).get('dist_cfg', {}))
     # As MMEngine wraps the model on a GPU, but for the device.
     cfg.model_wrapper_cfg = {
         'type': ddp,
@@ -100,8 +111,8 @@ def warn(message: str) -> None:
         print_log(message, logger='current', level=WARNING)
 
 
-def _init_gloo(launcher: str, dist_cfg: dict) -> None:
-    """Start the process group; ``dist_cfg`` may have a ``timeout`` in seconds."""
+def _set_variables(launcher: str) -> None:
+    """Set torch's variables from those of a launcher, as MMEngine does."""
     for name, source in zip(
         LAUNCHER_VARIABLES['pytorch'], LAUNCHER_VARIABLES[launcher], strict=True
     ):
@@ -115,6 +126,57 @@ def _init_gloo(launcher: str, dist_cfg: dict) -> None:
             check=True,
         )
         os.environ['MASTER_ADDR'] = hosts.stdout.split()[0]
+
+
+def _meet() -> None:
+    """Wait until all processes are there; torch does for 30 minutes, and names none.
+
+    Waiting is done in Python, where signals are handled.
+    """
+    rank, world = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
+    if world <= 1:
+        return
+    address, port = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
+    seconds = float(os.environ.get('SECONDS_TO_MEET', _SECONDS_TO_MEET))
+    end = time.monotonic() + seconds
+    # torchrun has opened the store that torch will use; else process 0 does.
+    serves = rank == 0 and os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True'
+    while not serves:
+        try:
+            socket.create_connection((address, port), timeout=5).close()
+            break
+        except OSError:
+            if time.monotonic() > end:
+                raise _missing([0], world, seconds, address, port) from None
+            time.sleep(0.2)
+    store = TCPStore(
+        address, port, world, serves, wait_for_workers=False, multi_tenant=True
+    )
+    _kept.append(store)  # torch gets the same, with its port
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    there = PrefixStore(f'met/{attempt}', store)
+    there.set(str(rank), '')
+    keys = [str(rank) for rank in range(world)]
+    while not there.check(keys):
+        if time.monotonic() > end:
+            absent = [rank for rank in range(world) if not there.check([str(rank)])]
+            raise _missing(absent, world, seconds, address, port)
+        time.sleep(0.2)
+
+
+def _missing(
+    ranks: list[int], world: int, seconds: float, address: str, port: int
+) -> TimeoutError:
+    names = ', '.join(map(str, ranks[:10])) + ', ...' * (len(ranks) > 10)
+    return TimeoutError(
+        f'expected {world} processes to meet at {address}:{port}, but within '
+        f'{seconds:.0f} seconds (SECONDS_TO_MEET) nothing came of process {names}; '
+        'look at its output, and whether its machine reaches this address'
+    )
+
+
+def _init_gloo(dist_cfg: dict) -> None:
+    """Start the process group; ``dist_cfg`` may have a ``timeout`` in seconds."""
     timeout = dist_cfg.get('timeout')
     torch.distributed.init_process_group(
         'gloo', timeout=timedelta(seconds=timeout) if timeout else None

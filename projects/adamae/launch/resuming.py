@@ -16,7 +16,7 @@ _POINTER = 'last_checkpoint'
 _LONGEST_PATH = 4096
 
 
-def find_newest_checkpoint(cfg: Config) -> str | None:
+def find_newest_checkpoint(cfg: Config, since: str = '') -> str | None:
     """Find the newest whole checkpoint that a run has written.
 
     What counts is what the files say of themselves, as dates do not survive copying:
@@ -26,6 +26,8 @@ def find_newest_checkpoint(cfg: Config) -> str | None:
 
     Args:
         cfg (Config): of the run, with ``work_dir``.
+        since (str): leave out what was saved before this date, in the form of
+            ``meta['time']``. Defaults to '': nothing.
 
     Returns:
         str | None: its path; None if the run has not written any. Damaged ones are
@@ -51,8 +53,9 @@ def find_newest_checkpoint(cfg: Config) -> str | None:
         meta = content.get('meta') if isinstance(content, dict) else None
         meta = meta if isinstance(meta, dict) else {}
         done = meta.get('iter')
-        if isinstance(done, int) and keys <= content.keys():
-            found.append((str(meta.get('time', '')), done, path))
+        saved = str(meta.get('time', ''))
+        if isinstance(done, int) and keys <= content.keys() and saved >= since:
+            found.append((saved, done, path))
     for *_, path in sorted(found, reverse=True):
         try:
             verify_checksums(path)
@@ -60,6 +63,8 @@ def find_newest_checkpoint(cfg: Config) -> str | None:
             warn(f'--resume: skipped {error}')
             continue
         return path
+    if since:
+        return None
     if pointer or paths:
         what = f'no other than {_names(paths)}' if paths else 'none'
         told = f', and {_POINTER} names {pointer}, which is not there' * (not paths)

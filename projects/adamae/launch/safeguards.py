@@ -30,7 +30,12 @@ _DATASETS = {
     RepeatAugDataset: TolerantRepeatAugDataset,
 }
 # A list of a config's own replaces that of the recipes.
-_HOOKS = ('CheckpointCheckHook', 'GradientBucketsHook', 'RandomStateHook')
+_HOOKS = (
+    'CheckpointCheckHook',
+    'GradientBucketsHook',
+    'RandomStateHook',
+    'StopOnSignalHook',
+)
 
 
 def add_safeguards(cfg: Config) -> None:

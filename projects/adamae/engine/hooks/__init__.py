@@ -10,6 +10,7 @@ from .knn_hook import KnnHook
 from .onednn_hook import OneDNNHook
 from .random_state_hook import RandomStateHook
 from .safe_checkpoint_hook import CheckpointNotSaved, SafeCheckpointHook
+from .stop_on_signal_hook import StopOnSignalHook
 from .unreadable_videos_hook import UnreadableVideosHook
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     'OneDNNHook',
     'RandomStateHook',
     'SafeCheckpointHook',
+    'StopOnSignalHook',
     'UnreadableVideosHook',
 ]
