@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with launch.errors_in_one_line(CheckpointMismatch, VideoError):
         with launch.metrics_before_dump(runner):
             runner.test()
+    launch.end_distributed()
 
 
 if __name__ == '__main__':

@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     kinds = CheckpointMismatch, CheckpointNotSaved, FloatingPointError, VideoError
     with launch.errors_in_one_line(*kinds):
         runner.train()
+    launch.end_distributed()
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ from .configs import (
     require_keys,
 )
 from .data_checks import check_data, check_labels
-from .distributed import disable_amp_on_cpu, init_distributed
+from .distributed import disable_amp_on_cpu, end_distributed, init_distributed
 from .errors import errors_in_one_line, exit_with
 from .locking import lock_work_dir
 from .log_failures import metrics_before_dump
@@ -34,6 +34,7 @@ __all__ = [
     'check_testing',
     'check_training',
     'disable_amp_on_cpu',
+    'end_distributed',
     'errors_in_one_line',
     'exit_with',
     'init_distributed',

@@ -74,6 +74,15 @@ def init_distributed(cfg: Config) -> None:
     }
 
 
+def end_distributed() -> None:
+    """End the process group, if there is one, as all processes are done.
+
+    Its threads abort a process that ends before them, once in a while.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def disable_amp_on_cpu(cfg: Config) -> None:
     """Train in full precision where ``AmpOptimWrapper`` cannot, in place.
 

@@ -137,6 +137,9 @@ class StopOnSignalHook(Hook):
         self._is_training = False
         if self._exchange is not None:
             self._exchange.wait()
+            # Its threads may not outlive the interpreter, which they would abort.
+            self._exchange = None
+            distributed.destroy_process_group(self._group)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
