@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from ..utils.safe_loading import CheckpointMismatch
 from .architecture import (
     Architecture,
     Grid,
@@ -26,10 +27,6 @@ from .io import stated_arch, unwrap, weights_in
 _TABLES = ('pos_embed', 'pos_embed_spatial', 'pos_embed_temporal')
 
 Purpose = Literal['train', 'test', 'resume']
-
-
-class CheckpointMismatch(ValueError):
-    """A checkpoint does not hold the weights of the model."""
 
 
 def resize_positions(table: Tensor, old: Grid, new: Grid) -> Tensor:
