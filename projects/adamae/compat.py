@@ -347,7 +347,7 @@ def parse_config_text() -> None:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             reason = str(error).partition('\n')[0]
             raise ValueError(
-                'text of a config, as a checkpoint holds it: expected NAME = VALUE with '
+                'the text of a config in a checkpoint: expected NAME = VALUE with '
                 f'plain values, got other code ({type(error).__name__}: {reason}); '
                 'name the config in a file of its own'
             ) from None

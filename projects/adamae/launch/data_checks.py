@@ -14,6 +14,7 @@ from mmengine.utils import is_abs
 
 from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_datasets
+from ..datasets.names_below_prefix import leaves, outside_message
 from ..video.folder import VIDEO_SUFFIXES
 from .configs import registered_class
 from .distributed import rank_and_local_rank, warn
@@ -68,8 +69,9 @@ def check_data(
     Raises:
         FileNotFoundError: if an annotation file, a folder, or videos of an annotation
             file do not exist. Of several videos, each is named in a warning.
-        ValueError: if an annotation file lists nothing, or a line that its dataset
-            cannot read.
+        ValueError: if an annotation file lists nothing, a line that its dataset
+            cannot read, or a path outside of the dataset's ``data_prefix`` that is not
+            allowed.
     """
     for key, dataset in _iter_datasets(cfg, splits):
         if is_remote(dataset.get('data_root') or ''):
@@ -91,6 +93,9 @@ def check_data(
                 _require(key, name, 'folder', folder, os.path.isdir)
         if annotation and not is_remote(annotation):
             lines = _check_annotation(key, dataset, annotation)
+            if layout:
+                prefix = folders.get(f'data_prefix.{layout.prefix}', '')
+                _check_names(key, dataset, annotation, prefix, layout, lines)
             # Processes of one machine would all find the same.
             if layout and lines and rank_and_local_rank()[1] == 0:
                 kind = registered_class(DATASETS, dataset['type'])
@@ -306,6 +311,29 @@ def _check_annotation(key: str, dataset: Any, annotation: str) -> list[str]:
                 f'fix it, or {delimiter}'
             )
     return lines
+
+
+def _check_names(
+    key: str,
+    dataset: Any,
+    annotation: str,
+    prefix: str,
+    layout: _Layout,
+    lines: Sequence[str],
+) -> None:
+    """Reject names that lead out of the folder which they are to be below."""
+    if dataset.get('allow_outside_prefix'):
+        return
+    for number, line in enumerate(lines, 1):
+        name = layout.split(line)[0]
+        if leaves(prefix, os.path.join(prefix, name)):
+            where = f'{key}.data_prefix.{layout.prefix}'
+            raise ValueError(
+                f'{key}.ann_file: {outside_message(annotation, number, prefix, name)}, '
+                f'which a list from others could misuse; fix it, name a folder that '
+                f'holds them all with {where}, or allow it with '
+                f'{key}.allow_outside_prefix=True, which the Tolerant datasets know'
+            )
 
 
 def _check_videos(
