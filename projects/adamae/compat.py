@@ -293,9 +293,11 @@ def load_checkpoints_safely() -> None:
         stated = torch.hub.HASH_REGEX.search(name)
         # Eight or more digits; all decimal, they are rather a date.
         has_hash = stated and len(stated[1]) >= 8 and not stated[1].isdigit()
-        kwargs |= dict(check_hash=bool(has_hash), weights_only=True)
+        kwargs['check_hash'] = bool(has_hash)
         try:
-            return torch.hub.load_state_dict_from_url(url, *args, **kwargs)
+            return torch.hub.load_state_dict_from_url(
+                url, *args, **kwargs, weights_only=True
+            )
         except RuntimeError as error:
             if 'invalid hash value' not in str(error):
                 raise
