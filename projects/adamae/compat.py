@@ -32,6 +32,7 @@ from torch import library as torch_library
 
 from .utils.fileio import AtomicLocalBackend, atomic_path
 from .utils.safe_loading import CheckpointMismatch, load_torch_file, loading_error
+from .utils.text import printable
 
 
 def _folder(package: str) -> Path | None:
@@ -288,15 +289,24 @@ def load_checkpoints_safely() -> None:
             raise FileNotFoundError(f'checkpoint not found: {path}')
         return load_torch_file(path, map_location)
 
-    def load_url(url: str, *args: Any, **kwargs: Any) -> Any:
+    def load_url(
+        url: str,
+        model_dir: str | None = None,
+        map_location: Any = None,
+        progress: bool = True,
+    ) -> Any:
         name = os.path.basename(urlparse(url).path)
         stated = torch.hub.HASH_REGEX.search(name)
         # Eight or more digits; all decimal, they are rather a date.
         has_hash = stated and len(stated[1]) >= 8 and not stated[1].isdigit()
-        kwargs['check_hash'] = bool(has_hash)
         try:
             return torch.hub.load_state_dict_from_url(
-                url, *args, **kwargs, weights_only=True
+                url,
+                model_dir,
+                map_location,
+                progress,
+                check_hash=bool(has_hash),
+                weights_only=True,
             )
         except RuntimeError as error:
             if 'invalid hash value' not in str(error):
@@ -342,18 +352,22 @@ def parse_config_text() -> None:
         content = {}
         try:
             for node in ast.parse(cfg_str).body:
-                name, equals, _ = ast.unparse(node).partition(' = ')
+                name = ast.unparse(node).partition(' = ')[0]
                 if not isinstance(node, ast.Assign) or not name.isidentifier():
                     raise ValueError(f'line {node.lineno} is no NAME = VALUE')
                 content[name] = ast.literal_eval(_DictCalls().visit(node.value))
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            reason = str(error).partition('\n')[0]
+            return Config(content)
+        # Code; or deep nesting, lists as keys, and names that MMEngine reserves.
+        except (
+            *(SyntaxError, ValueError, KeyError, TypeError),
+            *(RecursionError, MemoryError),
+        ) as error:
+            reason = printable(str(error).partition('\n')[0])
             raise ValueError(
                 'the text of a config in a checkpoint: expected NAME = VALUE with '
                 f'plain values, got other code ({type(error).__name__}: {reason}); '
                 'name the config in a file of its own'
             ) from None
-        return Config(content)
 
     original = Config.fromstring
     Config.fromstring = staticmethod(fromstring)

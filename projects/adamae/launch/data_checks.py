@@ -15,6 +15,7 @@ from mmengine.utils import is_abs
 from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_datasets
 from ..datasets.names_below_prefix import leaves, outside_message
+from ..utils.text import printable
 from ..video.folder import VIDEO_SUFFIXES
 from .configs import registered_class
 from .distributed import rank_and_local_rank, warn
@@ -296,8 +297,8 @@ def _check_annotation(key: str, dataset: Any, annotation: str) -> list[str]:
         if (
             not name
             or len(numbers) != fixed - 1
-            or not all(text.isdecimal() for text in numbers)
-            or not all(label.removeprefix('-').isdecimal() for label in labels)
+            or not all(map(_is_number, numbers))
+            or not all(_is_number(label.removeprefix('-')) for label in labels)
             or (len(labels) > 1 and not dataset.get('multi_class'))
         ):
             delimiter = (
@@ -311,6 +312,10 @@ def _check_annotation(key: str, dataset: Any, annotation: str) -> list[str]:
                 f'fix it, or {delimiter}'
             )
     return lines
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 19  # 64 bits hold it
 
 
 def _check_names(
@@ -359,19 +364,19 @@ def _check_videos(
     what = 'videos' if layout.prefix == 'video' else 'folders of frames'
     count = (
         f'{key}: {len(missing)} of {len(lines)} {what} of {annotation} not found, the '
-        f'first in line {missing[0] + 1}: {os.path.abspath(first)}'
+        f'first in line {missing[0] + 1}: {printable(os.path.abspath(first))}'
     )
     if tolerant and len(missing) < len(lines):
         warn(f'{count}; see docs/data.md, "Unreadable videos"')
         return
     if len(missing) < len(lines):
         for i in missing:
-            warn(
-                f'not found: line {i + 1} of {annotation}: {os.path.abspath(paths[i])}'
-            )
+            path = printable(os.path.abspath(paths[i]))
+            warn(f'not found: line {i + 1} of {annotation}: {path}')
     endings = [s for s in VIDEO_SUFFIXES if os.path.isfile(first + s)]
     hint = (
-        f'names need their ending, such as {os.path.basename(first)}{endings[0]}'
+        f'names need their ending, such as {printable(os.path.basename(first))}'
+        f'{endings[0]}'
         if endings
         else f'create or remove them, or name another folder with --cfg-options '
         f'{key}=PATH'

@@ -71,6 +71,14 @@ def _parse_option(key: str, text: str, old: Any) -> Any:
     except ValueError as error:
         raise ValueError(f'--cfg-options: {key}: {error}') from None
     expected = ''
+    parts = old if isinstance(old, list | tuple) else [old]
+    if any(isinstance(part, Mapping) for part in parts) and not (
+        new in (None, [], ()) or (isinstance(new, bool) and name == 'compile')
+    ):
+        raise ValueError(
+            f'--cfg-options: {key}: expected None, as the config has a dict or a list '
+            f'of dicts there, got {text!r}; set one of its keys, as in {key}.KEY=VALUE'
+        )
     if name == 'type' and isinstance(new, list | tuple):
         expected = 'one name'
     elif isinstance(old, bool) and isinstance(new, str | list | tuple):
