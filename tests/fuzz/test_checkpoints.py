@@ -24,7 +24,7 @@ from projects.adamae.launch.resuming import find_newest_checkpoint
 from tests.fuzz import documented, fuzz
 from tests.helpers import tiny_model_cfg
 
-MODEL = MODELS.build(tiny_model_cfg())
+MODEL = MODELS.build(tiny_model_cfg(backbone=dict(depth=1)))
 WEIGHTS = {name: tensor.clone() for name, tensor in MODEL.state_dict().items()}
 META = dict(epoch=1, iter=4, time='20260101_120000', seed=1, cfg='model = dict()')
 HUB = dict(
