@@ -6,6 +6,8 @@ import struct
 import zipfile
 from argparse import Namespace
 from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from safetensors.torch import save
 from projects.adamae.checkpoints import adapt_checkpoint
 from projects.adamae.checkpoints.convert import read_checkpoint
 from projects.adamae.checkpoints.io import check_loadable, stated_arch
+from projects.adamae.engine.hooks.resumed_settings import relocate_checkpoints
 from projects.adamae.launch.resuming import find_newest_checkpoint
 from tests.fuzz import documented, fuzz
 from tests.helpers import tiny_model_cfg
@@ -140,6 +143,10 @@ def folder(tmp_path_factory):
 
 @fuzz
 @given(content)
+@example(attack(('os', 'mkdir'), ['x'], None))
+@example(attack(('numpy', 'dtype'), ['O'], None))
+@example(SEEDS[0][:300])
+@example(b'')
 def test_files(folder, content):
     path = folder / 'epoch_1.pth'
     path.write_bytes(content)
@@ -205,6 +212,19 @@ names = st.sampled_from(
 holders = st.dictionaries(names, tensors | st.none(), max_size=4)
 
 
+INFO = ['best_ckpt', 'best_ckpt_acc/top1', 'last_ckpt', 'keep_ckpt_ids', 'epoch']
+PATHS = [
+    '/',
+    '.',
+    '..',
+    'best_/..',
+    'a/best_1.pth',
+    '/etc/passwd',
+    'best_\0',
+    'best_..',
+]
+
+
 @st.composite
 def states(draw):
     """The content of a checkpoint with some of it replaced."""
@@ -239,6 +259,22 @@ def test_contents(folder, state, purpose):
         read_checkpoint(path)
     with documented():
         find_newest_checkpoint(Config(dict(work_dir=str(folder))))
+
+
+@fuzz
+@given(st.dictionaries(st.sampled_from(INFO), plain | st.sampled_from(PATHS)))
+@example(dict(best_ckpt='/'))
+@example(dict(best_ckpt='x/..'))
+@example(dict(keep_ckpt_ids=['/../x']))
+def test_files_that_a_run_removes(folder, info):
+    runner = SimpleNamespace(work_dir=str(folder), hooks=[])
+    relocate_checkpoints(runner, dict(message_hub=dict(runtime_info=info)))
+    for key, value in info.items():
+        if key == 'keep_ckpt_ids':
+            assert isinstance(value, list) and {type(n) for n in value} <= {int}
+        elif key.startswith('best_ckpt') and value is not None:
+            path = Path(value)
+            assert path.parent == folder and path.name.startswith('best_')
 
 
 @fuzz

@@ -317,6 +317,24 @@ def test_backbones_reject_in_one_line(toy, malicious, trace, kind):
     assert not trace.exists()
 
 
+@pytest.mark.parametrize(
+    ('part', 'key', 'value'),
+    [
+        ('meta', 'epoch', None),
+        ('meta', 'iter', '1'),
+        ('message_hub', 'runtime_info', [1]),
+        ('message_hub', 'resumed_keys', {1: True}),
+    ],
+)
+def test_state_that_cannot_be_resumed(toy, trained, tmp_path, capsys, part, key, value):
+    path = tmp_path / 'a.pth'
+    torch.save({**trained, part: {**trained[part], key: value}}, path)
+    with pytest.raises(SystemExit):
+        WAYS['train'](toy, path)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f'error: {path}: expected the state of a training run')
+
+
 @pytest.mark.parametrize('name', ['..', '', '.', 'epoch_1.pth', 'config.py', '../x'])
 def test_files_that_a_checkpoint_names_are_not_removed(tmp_path, name):
     """MMEngine removes the best checkpoint so far, and it may be a folder."""

@@ -124,8 +124,9 @@ def relocate_checkpoints(runner: Runner, checkpoint: dict[str, Any]) -> None:
                 info[key] = os.path.join(folder, name)
             else:
                 info[key] = None
-    numbers = info.get('keep_ckpt_ids')
-    if isinstance(numbers, list):
+    if 'keep_ckpt_ids' in info:
+        numbers = info['keep_ckpt_ids']
+        numbers = numbers if isinstance(numbers, list) else []
         info['keep_ckpt_ids'] = [n for n in numbers if type(n) is int]
 
 
