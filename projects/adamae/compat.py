@@ -27,7 +27,6 @@ import torch
 from mmengine.config import Config
 from mmengine.fileio import register_backend
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import CheckpointLoader
 from torch import library as torch_library
 
 from .utils.fileio import AtomicLocalBackend, atomic_path
@@ -269,9 +268,11 @@ def load_checkpoints_safely() -> None:
     line; torch's own advises to switch the safe loader off.
 
     Source: ``mmengine/runner/runner.py``, ``mmengine/runner/checkpoint.py``,
-    https://github.com/pytorch/pytorch/blob/main/torch/hub.py
+    ``torch/hub.py``
     """
-    original = CheckpointLoader.load_checkpoint.__func__
+    module = importlib.import_module('mmengine.runner.checkpoint')
+    loader = module.CheckpointLoader
+    original = loader.load_checkpoint.__func__
 
     @wraps(original)
     def load_checkpoint(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
@@ -316,9 +317,9 @@ def load_checkpoints_safely() -> None:
                 'download it from its authors and compare'
             ) from None
 
-    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
-    CheckpointLoader.register_scheme('', load_from_local, force=True)
-    vars(importlib.import_module('mmengine.runner.checkpoint'))['load_url'] = load_url
+    loader.load_checkpoint = classmethod(load_checkpoint)
+    loader.register_scheme('', load_from_local, force=True)
+    vars(module)['load_url'] = load_url
 
 
 class _DictCalls(ast.NodeTransformer):
