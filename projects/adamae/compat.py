@@ -4,6 +4,7 @@ Importing this module applies them. ``tests/test_compat.py`` shows for each that
 defect is still there without it: where that test fails, the function can be removed.
 """
 
+import ast
 import gc
 import importlib
 import importlib.util
@@ -21,14 +22,18 @@ from functools import wraps
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.fileio import register_backend
 from mmengine.logging import HistoryBuffer
 from torch import library as torch_library
 
 from .utils.fileio import AtomicLocalBackend, atomic_path
+from .utils.safe_loading import CheckpointMismatch, load_torch_file, loading_error
+from .utils.text import printable
 
 
 def _folder(package: str) -> Path | None:
@@ -252,6 +257,125 @@ def allow_checkpoint_globals() -> None:
     torch.serialization.add_safe_globals(allowed)
 
 
+def load_checkpoints_safely() -> None:
+    """Run nothing of a checkpoint, whatever loads it and wherever it is.
+
+    MMEngine 0.10.7 executes the text ``meta['config']`` of a checkpoint as a Python
+    file when a run is resumed, to count GPUs; nothing writes that text any more, and it
+    is left out. From a URL, it loads with torch's unsafe loader, and does not compare
+    the file with the SHA-256 in its name (``resnet18-5c106cde.pth``). From a disk, it
+    uses torch's default, which an environment variable makes the unsafe one.
+
+    Applies: always. A file that cannot be loaded, or is rejected, is an error of one
+    line; torch's own advises to switch the safe loader off.
+
+    Source: ``mmengine/runner/runner.py``, ``mmengine/runner/checkpoint.py``,
+    ``torch/hub.py``
+    """
+    module = importlib.import_module('mmengine.runner.checkpoint')
+    loader = module.CheckpointLoader
+    original = loader.load_checkpoint.__func__
+
+    @wraps(original)
+    def load_checkpoint(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            content = original(cls, filename, *args, **kwargs)
+        except pickle.UnpicklingError as error:  # of a backend without a loader here
+            raise loading_error(filename, error) from None
+        if isinstance(content, dict) and isinstance(content.get('meta'), dict):
+            content['meta'].pop('config', None)
+        return content
+
+    def load_from_local(filename: str, map_location: Any = None) -> Any:
+        path = os.path.expanduser(filename)
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f'checkpoint not found: {path}')
+        return load_torch_file(path, map_location)
+
+    def load_url(
+        url: str,
+        model_dir: str | None = None,
+        map_location: Any = None,
+        progress: bool = True,
+    ) -> Any:
+        name = os.path.basename(urlparse(url).path)
+        stated = torch.hub.HASH_REGEX.search(name)
+        # Eight or more digits; all decimal, they are rather a date.
+        has_hash = stated and len(stated[1]) >= 8 and not stated[1].isdigit()
+        try:
+            return torch.hub.load_state_dict_from_url(
+                url,
+                model_dir,
+                map_location,
+                progress,
+                check_hash=bool(has_hash),
+                weights_only=True,
+            )
+        except RuntimeError as error:
+            if 'invalid hash value' not in str(error):
+                raise
+            raise CheckpointMismatch(
+                f'{url}: expected a file with the SHA-256 in its name, got another; '
+                'download it from its authors and compare'
+            ) from None
+
+    loader.load_checkpoint = classmethod(load_checkpoint)
+    loader.register_scheme('', load_from_local, force=True)
+    vars(module)['load_url'] = load_url
+
+
+class _DictCalls(ast.NodeTransformer):
+    """Write ``dict(a=1)`` as ``{'a': 1}``, which is a literal."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        names = [keyword.arg for keyword in node.keywords]
+        if ast.unparse(node.func) != 'dict' or node.args or None in names:
+            return node
+        keys: list[ast.expr | None] = [ast.Constant(name) for name in names]
+        return ast.Dict(keys, [keyword.value for keyword in node.keywords])
+
+
+def parse_config_text() -> None:
+    """Read the text of a config without running it.
+
+    ``Config.fromstring`` of MMEngine 0.10.7 runs its text, imports what it names and
+    reads files that it names. MMEngine calls it with texts of checkpoints only: when a
+    run is resumed, with every strategy, and in the inferencers of MMAction2 that are
+    given weights and no config. What MMEngine itself has written is a row of literals.
+
+    Applies: always; configs in files are code, and stay it.
+
+    Source: ``mmengine/config/config.py``, ``mmengine/infer/infer.py``
+    """
+
+    def fromstring(cfg_str: str, file_format: str) -> Config:
+        if file_format != '.py':
+            return original(cfg_str, file_format)
+        content = {}
+        try:
+            for node in ast.parse(cfg_str).body:
+                name = ast.unparse(node).partition(' = ')[0]
+                if not isinstance(node, ast.Assign) or not name.isidentifier():
+                    raise ValueError(f'line {node.lineno} is no NAME = VALUE')
+                content[name] = ast.literal_eval(_DictCalls().visit(node.value))
+            return Config(content)
+        # Code; or deep nesting, lists as keys, and names that MMEngine reserves.
+        except (
+            *(SyntaxError, ValueError, KeyError, TypeError),
+            *(RecursionError, MemoryError),
+        ) as error:
+            reason = printable(str(error).partition('\n')[0])
+            raise ValueError(
+                'the text of a config in a checkpoint: expected NAME = VALUE with '
+                f'plain values, got other code ({type(error).__name__}: {reason}); '
+                'name the config in a file of its own'
+            ) from None
+
+    original = Config.fromstring
+    Config.fromstring = staticmethod(fromstring)
+
+
 def classify_in_float32() -> None:
     """Let MMAction2's classifiers train in bfloat16.
 
@@ -383,6 +507,8 @@ import_without('scipy.stats', 'mode', 'mmaction.datasets.transforms.pose_transfo
 quiet_file_client()
 pickle_history_as_arrays()
 allow_checkpoint_globals()
+load_checkpoints_safely()
+parse_config_text()
 classify_in_float32()
 average_over_listed_classes()
 write_local_files_atomically()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, MutableMapping
 from math import isqrt, prod
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from ..utils.checksums import verify_checksums
+from ..utils.safe_loading import CheckpointMismatch
 from .architecture import (
     Architecture,
     Grid,
@@ -28,10 +27,6 @@ from .io import stated_arch, unwrap, weights_in
 _TABLES = ('pos_embed', 'pos_embed_spatial', 'pos_embed_temporal')
 
 Purpose = Literal['train', 'test', 'resume']
-
-
-class CheckpointMismatch(ValueError):
-    """A checkpoint does not hold the weights of the model."""
 
 
 def resize_positions(table: Tensor, old: Grid, new: Grid) -> Tensor:
@@ -104,6 +99,12 @@ def adapt_checkpoint(
             new = ('backbone.fc_norm.', 'cls_head.')
             _drop_pretraining_modules(weights, own, drop, new)
     _check(weights, model, source)
+    if purpose == 'resume' and not _holds_training_state(checkpoint):
+        raise CheckpointMismatch(
+            f'{source}: expected the state of a training run, with meta.epoch, '
+            'meta.iter and the three parts of message_hub, got less; resume from '
+            'another checkpoint, or start from its weights with load_from'
+        )
     stored.clear()
     stored.update(weights)
     return stored
@@ -126,8 +127,6 @@ def load_pretrained(
         CheckpointMismatch: if they are not the weights of this encoder.
     """
     content = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', logger='current')
-    if os.path.isfile(checkpoint):
-        verify_checksums(checkpoint)
     start = f'{prefix.rstrip(".")}.' if prefix else ''
     stored = _find_weights(content, checkpoint)
     weights = {
@@ -140,6 +139,19 @@ def load_pretrained(
     _drop_pretraining_modules(weights, own, drop=('norm.',), new=('fc_norm.',))
     _check(weights, module, checkpoint)
     module.load_state_dict(weights)
+
+
+def _holds_training_state(checkpoint: Mapping[str, Any]) -> bool:
+    """Tell whether MMEngine can resume what is not weights or optimizer."""
+    meta, hub = checkpoint.get('meta'), checkpoint['message_hub']
+    parts = ('log_scalars', 'runtime_info', 'resumed_keys')
+    return (
+        isinstance(meta, Mapping)
+        and all(type(meta.get(key)) is int for key in ('epoch', 'iter'))
+        and isinstance(hub, Mapping)
+        and all(isinstance(hub.get(part), Mapping) for part in parts)
+        and all(isinstance(name, str) for part in parts for name in hub[part])
+    )
 
 
 def _log(message: str, level: int = logging.INFO) -> None:

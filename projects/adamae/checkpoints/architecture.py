@@ -54,7 +54,7 @@ def arch_from_config(text: str) -> Architecture:
     """Read the model of a config's text (``meta['cfg']``), without running it."""
     try:
         body = ast.parse(text).body
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     model = {}
     for node in body:

@@ -18,6 +18,7 @@ import torch
 from mmaction.models.backbones.vit_mae import get_sinusoid_encoding
 from torch import Tensor
 
+from ..utils.text import printable
 from .architecture import Weights
 
 Rule = tuple[str, ...]
@@ -487,6 +488,6 @@ def not_finite(weights: Weights) -> list[str]:
 
 def abbreviate(names: Iterable[str], count: int = 3) -> str:
     """List the first names, and tell how many there are in all."""
-    names = list(names)
+    names = [*map(printable, names)]
     more = f', ... ({len(names)} in all)' if len(names) > count else ''
     return ', '.join(names[:count]) + more

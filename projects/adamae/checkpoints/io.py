@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
-import re
 from argparse import Namespace
 from collections.abc import Mapping
 from io import BytesIO
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from ..utils.checksums import is_archive, verify_checksums
 from ..utils.fileio import AtomicLocalBackend
+from ..utils.safe_loading import load_torch_file
 from .architecture import Architecture, Weights, arch_from_config, config_text, is_valid
 from .formats import abbreviate
 from .transformers import arch_from_transformers, transformers_config
@@ -98,28 +97,7 @@ def load_safely(path: str | Path, mmap: bool = False) -> Any:
     Raises:
         ValueError: if the file is damaged, no such file, or asks for other code.
     """
-    try:
-        with torch.serialization.safe_globals([Namespace]):
-            content = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
-    # What a damaged file makes the loader stumble over has no end: struct.error,
-    # IndexError, OSError, ... Its text is not passed on: it may advise to run the code.
-    except Exception as error:
-        unsafe = re.search(
-            r'(?:GLOBAL|class|function|global)\W+([\w.]+\.\w+)', str(error)
-        )
-        if isinstance(error, pickle.UnpicklingError) and unsafe:
-            raise ValueError(
-                f'{path}: rejected, it asks to run {unsafe[1]}; a checkpoint may hold '
-                'tensors and plain values only'
-            ) from None
-        reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
-        raise ValueError(
-            f'{path}: damaged, a part of a file, or not one of torch.save ({reason}); '
-            'name another, or copy it again'
-        ) from None
-    if not mmap:
-        verify_checksums(path)
-    return content
+    return load_torch_file(path, mmap=mmap, allowed=[Namespace])
 
 
 def check_loadable(path: str | Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from mmaction.datasets import RepeatAugDataset, VideoDataset
 from mmaction.registry import DATASETS
 
+from .names_below_prefix import NamesBelowPrefix
 from .unreadable import UnreadableVideos
 
 
@@ -39,13 +40,13 @@ class _RepeatAugDataset(RepeatAugDataset):
 
 
 @DATASETS.register_module()
-class TolerantRepeatAugDataset(UnreadableVideos, _RepeatAugDataset):
+class TolerantRepeatAugDataset(UnreadableVideos, NamesBelowPrefix, _RepeatAugDataset):
     """``RepeatAugDataset`` that goes on training when a video cannot be read.
 
     Repeated sampling: a video is opened and decoded once; ``num_repeats`` clips are
     drawn from it, each with its own start, crop and flip. Needs the ``collate_fn``
     ``repeat_pseudo_collate``. Arguments as in MMAction2's ``RepeatAugDataset``, which
-    takes decord only; see :class:`UnreadableVideos`.
+    takes decord only; see :class:`UnreadableVideos` and :class:`NamesBelowPrefix`.
 
     Raises:
         ValueError: if the pipeline does not begin with the transforms that open a

@@ -5,12 +5,14 @@ from __future__ import annotations
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
+from .names_below_prefix import NamesBelowPrefix
 from .unreadable import UnreadableVideos
 
 
 @DATASETS.register_module()
-class TolerantVideoDataset(UnreadableVideos, VideoDataset):
+class TolerantVideoDataset(UnreadableVideos, NamesBelowPrefix, VideoDataset):
     """``VideoDataset`` that goes on training when a video cannot be read.
 
-    Arguments as in MMAction2's ``VideoDataset``; see :class:`UnreadableVideos`.
+    Arguments as in MMAction2's ``VideoDataset``; see :class:`UnreadableVideos` and
+    :class:`NamesBelowPrefix`.
     """

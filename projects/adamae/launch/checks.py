@@ -1,6 +1,6 @@
 """What is wrong in a config, found before anything is built."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmaction.engine.optimizers import LearningRateDecayOptimizerConstructor
@@ -26,7 +26,7 @@ from ..engine.hooks.compile_hook import compile_options
 from ..engine.sharded_strategy import ShardedStrategy
 from .data_checks import check_classes, check_data
 from .options import find_value
-from .paths import is_remote
+from .paths import is_remote, require_checkpoint
 from .places import check_folder, check_shared_memory
 from .safeguards import registered_class, unreadable_videos_hook
 
@@ -38,9 +38,12 @@ def check_training(cfg: Config) -> None:
         cfg (Config): the config; its validation set is checked if it has one.
 
     Raises:
-        FileNotFoundError: if files of the datasets are missing.
-        ValueError: if settings contradict each other or the annotation files.
+        FileNotFoundError: if files of the datasets, or weights that a part of the
+            model starts with, are missing.
+        ValueError: if settings contradict each other or the annotation files, or such
+            weights cannot be loaded.
     """
+    _check_pretrained(cfg.model, 'model')
     _check_schedule(cfg)
     _check_layer_decay(cfg)
     compile_options(cfg.get('compile', False))
@@ -106,6 +109,21 @@ def check_length(runner: Runner) -> None:
             f'{loader.batch_sampler.batch_size}{processes}; lower it with '
             '--cfg-options train_dataloader.batch_size=N'
         )
+
+
+def _check_pretrained(part: Any, key: str) -> None:
+    """Look at the weights that parts of a model start with (``init_cfg``)."""
+    if isinstance(part, Mapping):
+        if part.get('type') == 'Pretrained' and isinstance(part.get('checkpoint'), str):
+            try:
+                require_checkpoint(part['checkpoint'])
+            except (FileNotFoundError, ValueError) as error:
+                raise type(error)(f'{key}: {error}') from None
+        for name, value in part.items():
+            _check_pretrained(value, f'{key}.{name}')
+    elif isinstance(part, list | tuple):
+        for index, value in enumerate(part):
+            _check_pretrained(value, f'{key}.{index}')
 
 
 def _check_views(cfg: Config, split: str) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from .distributed import warn
 from .locking import first_start, is_restarted
 from .log_failures import tell_once
 from .model_sizes import follow_model
-from .options import parse_options
+from .options import find_value, parse_options
 from .paths import require_checkpoint, require_file
 from .places import check_folder
 from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_replaced
@@ -61,6 +61,12 @@ def load_config(args: Namespace) -> Config:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options: {error.args[0]}') from error
+    content = cfg.to_dict()
+    loaders = (f'{split}_dataloader' for split in SPLITS)
+    for key in ('model', 'model.backbone', 'model.cls_head', *loaders):
+        value = find_value(content, key)
+        if not isinstance(value, Mapping | None):
+            raise ValueError(f'{key}: expected a dict, got {value!r}')
     check_values(cfg)
     follow_model(cfg)
     for split in SPLITS:

@@ -14,7 +14,9 @@ from mmengine.utils import is_abs
 
 from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_datasets
+from ..datasets.names_below_prefix import leaves, outside_message
 from ..datasets.unreadable import ALLOW_MORE, max_unreadable
+from ..utils.text import printable
 from ..video.folder import VIDEO_SUFFIXES
 from .distributed import rank_and_local_rank, warn
 from .paths import is_remote
@@ -73,8 +75,9 @@ def check_data(
     Raises:
         FileNotFoundError: if an annotation file, a folder, or videos of an annotation
             file do not exist. Of several videos, each is named in a warning.
-        ValueError: if an annotation file lists nothing, or a line that its dataset
-            cannot read.
+        ValueError: if an annotation file lists nothing, a line that its dataset
+            cannot read, or a path outside of the dataset's ``data_prefix`` that is not
+            allowed.
     """
     total = 0  # of the training videos
     missing: list[str] = []
@@ -98,6 +101,9 @@ def check_data(
                 _require(key, name, 'folder', folder, os.path.isdir)
         if annotation and not is_remote(annotation):
             lines = _check_annotation(key, dataset, annotation)
+            if layout:
+                prefix = folders.get(f'data_prefix.{layout.prefix}', '')
+                _check_names(key, dataset, annotation, prefix, layout, lines)
             # Processes of one machine would all find the same.
             if layout and lines and rank_and_local_rank()[1] == 0:
                 kind = registered_class(DATASETS, dataset['type'])
@@ -308,8 +314,8 @@ def _check_annotation(key: str, dataset: Any, annotation: str) -> list[str]:
         if (
             not name
             or len(numbers) != fixed - 1
-            or not all(text.isdecimal() for text in numbers)
-            or not all(label.removeprefix('-').isdecimal() for label in labels)
+            or not all(map(_is_number, numbers))
+            or not all(_is_number(label.removeprefix('-')) for label in labels)
             or (len(labels) > 1 and not dataset.get('multi_class'))
         ):
             delimiter = (
@@ -323,6 +329,33 @@ def _check_annotation(key: str, dataset: Any, annotation: str) -> list[str]:
                 f'fix it, or {delimiter}'
             )
     return lines
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 19  # 64 bits hold it
+
+
+def _check_names(
+    key: str,
+    dataset: Any,
+    annotation: str,
+    prefix: str,
+    layout: _Layout,
+    lines: Sequence[str],
+) -> None:
+    """Reject names that lead out of the folder which they are to be below."""
+    if dataset.get('allow_outside_prefix'):
+        return
+    for number, line in enumerate(lines, 1):
+        name = layout.split(line)[0]
+        if leaves(prefix, os.path.join(prefix, name)):
+            where = f'{key}.data_prefix.{layout.prefix}'
+            raise ValueError(
+                f'{key}.ann_file: {outside_message(annotation, number, prefix, name)}, '
+                f'which a list from others could misuse; fix it, name a folder that '
+                f'holds them all with {where}, or allow it with '
+                f'{key}.allow_outside_prefix=True, which the Tolerant datasets know'
+            )
 
 
 def _check_videos(
@@ -348,19 +381,19 @@ def _check_videos(
     what = 'videos' if layout.prefix == 'video' else 'folders of frames'
     count = (
         f'{key}: {len(missing)} of {len(lines)} {what} of {annotation} not found, the '
-        f'first in line {missing[0] + 1}: {os.path.abspath(first)}'
+        f'first in line {missing[0] + 1}: {printable(os.path.abspath(first))}'
     )
     if tolerant and len(missing) < len(lines):
         warn(f'{count}; see docs/data.md, "Unreadable videos"')
         return [paths[i] for i in missing]
     if len(missing) < len(lines):
         for i in missing:
-            warn(
-                f'not found: line {i + 1} of {annotation}: {os.path.abspath(paths[i])}'
-            )
+            path = printable(os.path.abspath(paths[i]))
+            warn(f'not found: line {i + 1} of {annotation}: {path}')
     endings = [s for s in VIDEO_SUFFIXES if os.path.isfile(first + s)]
     hint = (
-        f'names need their ending, such as {os.path.basename(first)}{endings[0]}'
+        f'names need their ending, such as {printable(os.path.basename(first))}'
+        f'{endings[0]}'
         if endings
         else f'create or remove them, or name another folder with --cfg-options '
         f'{key}=PATH'

@@ -120,7 +120,7 @@ def transcode_folder(
         FileNotFoundError: if there is no such folder or no video in it.
         FileExistsError: if ``target`` was made with another ``spec`` or not by this
             function, or another run is writing into it.
-        TargetError: if ``target`` cannot be written.
+        TargetError: if ``target`` cannot be written, or a link in it leads elsewhere.
         ValueError: if one folder lies in the other, two videos would have one name, or
             ``workers`` is less than 1.
     """
@@ -140,6 +140,12 @@ def transcode_folder(
             raise ValueError(
                 f'expected one video for {target / name}, got {count} with that name '
                 f'and different endings in {source}; rename one'
+            )
+    for folder in {(target / name).parent for name in names}:
+        if not folder.resolve().is_relative_to(there):
+            raise TargetError(
+                f'{folder}: expected a folder in {there}, got a link to '
+                f'{folder.resolve()}; remove it, nothing is written elsewhere'
             )
     with _locked(target, spec):
         todo = [n for n in names if not (target / n.with_suffix('.mp4')).exists()]

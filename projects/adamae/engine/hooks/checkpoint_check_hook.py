@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 
-from ...checkpoints import CheckpointMismatch, Purpose, adapt_checkpoint
-from ...utils.checksums import verify_checksums
+from ...checkpoints import Purpose, adapt_checkpoint
 from ...utils.wrappers import unwrap_model
 from .resumed_settings import follow_config, relocate_checkpoints
 
@@ -37,15 +35,10 @@ class CheckpointCheckHook(Hook):
             checkpoint (dict): content of the file, changed in place.
 
         Raises:
-            CheckpointMismatch: if they do not fit, or the file is damaged.
+            CheckpointMismatch: if they do not fit.
         """
         model = unwrap_model(runner.model)
         purpose, path = _purpose_and_path(runner)
-        if path and os.path.isfile(path):
-            try:
-                verify_checksums(path)
-            except ValueError as error:
-                raise CheckpointMismatch(str(error)) from None
         adapt_checkpoint(checkpoint, model, purpose, path)
         if purpose == 'resume':
             relocate_checkpoints(runner, checkpoint)

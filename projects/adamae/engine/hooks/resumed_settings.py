@@ -127,7 +127,8 @@ def relocate_checkpoints(runner: Runner, checkpoint: dict[str, Any]) -> None:
     """Let a run that was moved or copied name, and remove, its own checkpoints only.
 
     MMEngine saves absolute paths, and removes the best checkpoint so far when there is
-    a better one: a resumed copy would remove that of the original.
+    a better one: a resumed copy would remove that of the original. A file that the run
+    cannot have saved is forgotten: it, or the folder it names, would be removed.
 
     Args:
         runner (Runner): about to resume.
@@ -138,9 +139,17 @@ def relocate_checkpoints(runner: Runner, checkpoint: dict[str, Any]) -> None:
         if isinstance(hook, CheckpointHook) and hook.out_dir:
             folder = os.path.join(hook.out_dir, os.path.basename(runner.work_dir))
     info = _runtime_info(checkpoint)
-    for key, path in info.items():
-        if key.startswith(('best_ckpt', 'last_ckpt')) and isinstance(path, str):
-            info[key] = os.path.join(folder, os.path.basename(path))
+    for key, path in [*info.items()]:
+        if key.startswith(('best_ckpt', 'last_ckpt')) and path is not None:
+            name = os.path.basename(str(path))
+            if name.startswith('best_') or key.startswith('last_ckpt'):
+                info[key] = os.path.join(folder, name)
+            else:
+                info[key] = None
+    if 'keep_ckpt_ids' in info:
+        numbers = info['keep_ckpt_ids']
+        numbers = numbers if isinstance(numbers, list) else []
+        info['keep_ckpt_ids'] = [n for n in numbers if type(n) is int]
 
 
 def _runtime_info(checkpoint: dict[str, Any]) -> dict[str, Any]:
