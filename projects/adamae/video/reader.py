@@ -181,14 +181,15 @@ class VideoReader:
         with self._open() as (container, stream), self._errors():
             self.fps = float(stream.average_rate or 0)
             check = EndCheck(container, stream, self._missing)
-            for packet in container.demux(check.streams):
-                self._check_time()
-                check.add(packet)
-                if packet.stream.index == stream.index and packet.size:
-                    self._packets.append(packet)
-            problem = check.problem()
+            packets = list(container.demux(check.streams))
+            problem = check.problem_of(packets)
             if problem:
                 raise self._truncated(problem)
+            if len(check.streams) > 1:
+                packets = [p for p in packets if p.stream_index == stream.index]
+            if packets and not packets[-1].size:
+                packets.pop()  # PyAV's sign of the end
+            self._packets = packets
             return container.format.name in _TIMED_CONTAINERS
 
     def _truncated(self, problem: str) -> VideoError:
@@ -447,7 +448,6 @@ class VideoReader:
         """Decode every frame, from a fresh start."""
         with self._open() as (container, stream), self._errors():
             for packet in container.demux(stream):
-                self._check_time()
                 yield from self._checked(self._context.decode(packet))
 
     def _count(self) -> int:
