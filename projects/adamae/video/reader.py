@@ -77,20 +77,37 @@ def require_regular_file(path: str) -> None:
         raise ValueError('no regular file')
 
 
+class _Clock:
+    """Says when the time for a video is up."""
+
+    def __init__(self, name: str, limit: float) -> None:
+        self._name, self._limit = name, limit
+        # Not that on the wall: it goes on while the processor does something else.
+        self._deadline = thread_time() + limit
+
+    def check(self) -> None:
+        if thread_time() > self._deadline:
+            raise VideoError(
+                f'{self._name}: expected frames within {self._limit} s of processor '
+                'time; transcode it (tools/data/transcode.py), or set a higher '
+                'time_limit of PyAVSkipInit',
+                'too slow',
+            )
+
+
 class _WatchedFile:
     """A file whose reader cannot go round in circles for ever.
 
-    Args:
-        file (BinaryIO): the file.
-        check (Callable): raises an error when the time is up.
+    It must not know the video's reader, whose packets know their file: that would be
+    a circle of references, and memory that stays until garbage is collected.
     """
 
-    def __init__(self, file: Any, check: Any) -> None:
+    def __init__(self, file: Any, clock: _Clock) -> None:
         self.seek, self.tell = file.seek, file.tell
-        self._read, self._check = file.read, check
+        self._read, self._clock = file.read, clock
 
     def read(self, size: int = -1) -> bytes:
-        self._check()
+        self._clock.check()
         return self._read(size)
 
 
@@ -207,22 +224,12 @@ class VideoReader:
         )
 
     def _start_clock(self) -> None:
-        # Not that on the wall: it goes on while the processor does something else.
-        self._deadline = thread_time() + self.time_limit
-
-    def _check_time(self) -> None:
-        if thread_time() > self._deadline:
-            raise VideoError(
-                f'{self.name}: expected frames within {self.time_limit} s of processor '
-                'time; transcode it (tools/data/transcode.py), or set a higher '
-                'time_limit of PyAVSkipInit',
-                'too slow',
-            )
+        self._clock = _Clock(self.name, self.time_limit)
 
     def _checked(self, frames: Iterable[Any]) -> Iterator[Any]:
         """Let frames pass that are whole and of one size."""
         for frame in frames:
-            self._check_time()
+            self._clock.check()
             if frame.is_corrupt:
                 raise VideoError(
                     f'{self.name}: damaged: FFmpeg made up parts of a frame; get it '
@@ -325,7 +332,7 @@ class VideoReader:
                 self._missing = missing_bytes(file)
                 file.seek(0)
                 container: Any = av.open(
-                    _WatchedFile(file, self._check_time),
+                    _WatchedFile(file, self._clock),
                     # A title that is no UTF-8 is no reason not to read the pictures.
                     metadata_errors='replace',
                     timeout=self.time_limit,
