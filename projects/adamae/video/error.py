@@ -12,7 +12,18 @@ PYAV_ERRORS = av.FFmpegError, ArithmeticError, LookupError, ValueError
 
 
 class VideoError(RuntimeError):
-    """A video is missing, must not be read, or is damaged; the text names it."""
+    """A video is missing, must not be read, or is damaged; the text names it.
+
+    Args:
+        text (str): what was expected and found.
+        kind (str): what is wrong, in a word or two: 'unreadable', 'truncated',
+            'damaged', 'changing size', 'picture' or 'too slow'. Defaults to
+            'unreadable', also of one that a worker of a dataloader has sent.
+    """
+
+    def __init__(self, text: str = '', kind: str = 'unreadable') -> None:
+        super().__init__(text)
+        self.kind = kind
 
     def __str__(self) -> str:
         # A worker of a dataloader sends its traceback, which ends in this error.

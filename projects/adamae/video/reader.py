@@ -12,15 +12,20 @@ that is shown, see :mod:`.bitstream`; it starts decoding only at random access p
 and while decoding it checks that frames come out undamaged, in the order of their
 times, and the wanted ones among them. Where one of these fails, it decodes the file
 from its beginning and counts, which is always right, and slow.
+
+A video that ends before its headers say, changes its size, or needs FFmpeg to make up
+parts of a picture is an error: nobody would see it in the numbers of a run.
 """
 
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from os import stat
+from pathlib import Path
 from stat import S_ISREG
+from time import thread_time
 from typing import Any, BinaryIO
 
 import av
@@ -29,6 +34,7 @@ from av.video.reformatter import VideoReformatter
 
 from . import bitstream
 from .error import PYAV_ERRORS, VideoError, video_errors
+from .truncation import EndCheck, missing_bytes
 
 # Containers that store when each frame is shown; for others FFmpeg may guess it.
 _TIMED_CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
@@ -37,12 +43,24 @@ _TIMED_CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
 # the stream states, or what was seen before. This is the standard's greatest delay.
 _MAX_REORDER_DELAY = {'has_b_frames': '16'}
 
+# FFmpeg's H.264, MPEG-4 and MPEG-2 decoders mark frames of which they make up parts.
+# That of HEVC marks none, but can be told to give an error where references are lost.
+_DECODER_OPTIONS = {'h264': _MAX_REORDER_DELAY, 'hevc': {'err_detect': 'explode'}}
+
+# That of VP9 does neither; libvpx, which is as fast and gives the same pictures, finds
+# most damage.
+_VP9_DECODER = 'libvpx-vp9'
+_PROJECTION = b'\x76\x70'  # Matroska's element that may hold a rotation
+
+# Of contents that name other files (lists of parts), nothing is opened.
+_NO_OTHER_FILES = {'protocol_whitelist': 'none'}
+
+# Formats that are no videos unless the name says so; FFmpeg reads them as one frame.
+_PICTURES = {'gif': ('.gif',), 'apng': ('.png', '.apng'), 'ico': (), 'image2': ()}
+
 # What a plainly decoded file may keep of its frames between counting and reading, so
 # that it need not be decoded twice; in bytes.
 _MAX_KEPT = 2**28
-
-# In seconds: contents may name addresses (playlists), which may never answer.
-_TIME_LIMIT = 60
 
 # Before version 17, PyAV converts on one thread, and cannot be told to.
 _ONE_THREAD = {'threads': 1} if int(av.__version__.split('.')[0]) >= 17 else {}
@@ -57,6 +75,40 @@ def require_regular_file(path: str) -> None:
     """
     if not S_ISREG(stat(path).st_mode):
         raise ValueError('no regular file')
+
+
+class _Clock:
+    """Says when the time for a video is up."""
+
+    def __init__(self, name: str, limit: float) -> None:
+        self._name, self._limit = name, limit
+        # Not that on the wall: it goes on while the processor does something else.
+        self._deadline = thread_time() + limit
+
+    def check(self) -> None:
+        if thread_time() > self._deadline:
+            raise VideoError(
+                f'{self._name}: expected frames within {self._limit} s of processor '
+                'time; transcode it (tools/data/transcode.py), or set a higher '
+                'time_limit of PyAVSkipInit',
+                'too slow',
+            )
+
+
+class _WatchedFile:
+    """A file whose reader cannot go round in circles for ever.
+
+    It must not know the video's reader, whose packets know their file: that would be
+    a circle of references, and memory that stays until garbage is collected.
+    """
+
+    def __init__(self, file: Any, clock: _Clock) -> None:
+        self.seek, self.tell = file.seek, file.tell
+        self._read, self._clock = file.read, clock
+
+    def read(self, size: int = -1) -> bytes:
+        self._clock.check()
+        return self._read(size)
 
 
 class _NotExact(Exception):
@@ -80,6 +132,8 @@ class VideoReader:
     Args:
         file (str | BinaryIO): path, or a seekable binary file, which must stay open.
         name (str): what to call the file in errors. Defaults to ``str(file)``.
+        time_limit (float): seconds of processor time that opening it, and each call,
+            may take; more is an error. Defaults to 60.
 
     Attributes:
         indexed (bool): whether frames are found by index; False means that each
@@ -89,21 +143,31 @@ class VideoReader:
 
     Raises:
         VideoError: if the file is missing, is no regular file, must not be read, holds
-            no video, or no frame of it can be decoded.
+            no video, or no frame of it can be decoded; if it is a picture, or ends
+            before its headers say; if a frame was damaged, has another size than the
+            others, or comes too late. Its ``kind`` tells which.
         OSError: if it cannot be read for other reasons.
     """
 
-    def __init__(self, file: str | BinaryIO, name: str | None = None) -> None:
+    def __init__(
+        self, file: str | BinaryIO, name: str | None = None, time_limit: float = 60
+    ) -> None:
         self.name = str(file) if name is None else name
+        self.time_limit = time_limit
         self.coding = ''
         self._file = file
-        with self._open() as (container, stream), self._errors():
-            self.fps = float(stream.average_rate or 0)
-            self._context = stream.codec_context
-            self._packets = list(container.demux(stream))
-            has_times = container.format.name in _TIMED_CONTAINERS
-        if self._packets and not self._packets[-1].size:
-            self._packets.pop()  # PyAV's sign of the end
+        self._missing = 0
+        self._size: tuple[int, int] | None = None
+        self._packets: list[Any] = []
+        self._start_clock()
+        try:
+            has_times = self._read_packets()
+        except VideoError as error:
+            if self._missing and error.kind == 'unreadable':
+                raise self._truncated(
+                    f'its header says that {self._missing} more bytes follow its end'
+                ) from error
+            raise
         #: Positions (in decoding order) of the frames, in presentation order.
         self._shown: list[int] = []
         self._random_access_points: list[int] = []
@@ -116,6 +180,72 @@ class VideoReader:
 
     def __len__(self) -> int:
         return self._length
+
+    def check(self) -> None:
+        """Decode every frame.
+
+        Raises:
+            VideoError: if that cannot be done, see the class.
+        """
+        if self.indexed:  # else that is how they were counted
+            self._start_clock()
+            count = sum(1 for _ in self._all())
+            if count < len(self):
+                raise self._too_few(count)
+
+    def _read_packets(self) -> bool:
+        """Read the packets; gives whether the container stores their times."""
+        with self._open() as (container, stream), self._errors():
+            self.fps = float(stream.average_rate or 0)
+            check = EndCheck(container, stream, self._missing)
+            packets = list(container.demux(check.streams))
+            problem = check.problem_of(packets)
+            if problem:
+                raise self._truncated(problem)
+            if len(check.streams) > 1:
+                packets = [p for p in packets if p.stream_index == stream.index]
+            if packets and not packets[-1].size:
+                packets.pop()  # PyAV's sign of the end
+            self._packets = packets
+            return container.format.name in _TIMED_CONTAINERS
+
+    def _truncated(self, problem: str) -> VideoError:
+        return VideoError(
+            f'{self.name}: truncated: {problem}; get it anew, or keep what is left '
+            '(tools/data/transcode.py --keep-truncated)',
+            'truncated',
+        )
+
+    def _too_few(self, count: int) -> VideoError:
+        return VideoError(
+            f'{self.name}: expected {len(self)} frames, but only {count} can be '
+            'decoded',
+            'damaged',
+        )
+
+    def _start_clock(self) -> None:
+        self._clock = _Clock(self.name, self.time_limit)
+
+    def _checked(self, frames: Iterable[Any]) -> Iterator[Any]:
+        """Let frames pass that are whole and of one size."""
+        for frame in frames:
+            self._clock.check()
+            if frame.is_corrupt:
+                raise VideoError(
+                    f'{self.name}: damaged: FFmpeg made up parts of a frame; get it '
+                    'anew',
+                    'damaged',
+                )
+            size = frame.width, frame.height
+            if self._size not in (None, size):
+                old, new = (f'{w}x{h}' for w, h in (self._size or size, size))
+                raise VideoError(
+                    f'{self.name}: expected frames of one size, got {old} and {new}; '
+                    'transcode it (tools/data/transcode.py)',
+                    'changing size',
+                )
+            self._size = size
+            yield frame
 
     @property
     def irregularity(self) -> str:
@@ -159,6 +289,7 @@ class VideoReader:
             IndexError: if the video has no such frame.
             VideoError: if one of the frames cannot be decoded.
         """
+        self._start_clock()
         numbers = {int(i) for i in indices}
         wrong = [i for i in numbers if not 0 <= i < len(self)]
         if wrong:
@@ -168,7 +299,9 @@ class VideoReader:
         if self.indexed:
             try:
                 return self._decode_indexed(numbers)
-            except (_NotExact, VideoError):
+            except (_NotExact, VideoError) as error:
+                if getattr(error, 'kind', '') == 'too slow':
+                    raise
                 self.indexed = False
         return self._decode_plain(numbers)
 
@@ -180,11 +313,13 @@ class VideoReader:
         except VideoError as error:
             if not self.coding:
                 raise
-            raise VideoError(f'{error} ({self.coding})') from error.__cause__
+            raise VideoError(f'{error} ({self.coding})', error.kind) from (
+                error.__cause__
+            )
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, Any]]:
-        """Open the file; gives container and video stream."""
+        """Open the file; gives container and video stream, sets the decoder."""
         with ExitStack() as stack:
             with self._errors():
                 # Python reads the file, also if it has a path: what the system raises
@@ -194,32 +329,60 @@ class VideoReader:
                 if isinstance(file, str):
                     require_regular_file(file)
                     file = stack.enter_context(open(file, 'rb'))
+                self._missing = missing_bytes(file)
                 file.seek(0)
-                # A title that is no UTF-8 is no reason not to read the pictures.
                 container: Any = av.open(
-                    file, metadata_errors='replace', timeout=_TIME_LIMIT
+                    _WatchedFile(file, self._clock),
+                    # A title that is no UTF-8 is no reason not to read the pictures.
+                    metadata_errors='replace',
+                    timeout=self.time_limit,
+                    container_options=_NO_OTHER_FILES,
                 )
                 stack.enter_context(container)
+                self._refuse_picture(container.format.name)
                 self.coding = container.format.long_name
                 if not container.streams.video:
                     raise ValueError('no video stream')
                 stream = container.streams.video[0]
                 if stream.codec_context is None:
                     raise ValueError('FFmpeg has no decoder for its codec')
-                codec = stream.codec_context.name
-                self.coding = f'{codec} in {container.format.long_name}'
+                self._context = context = stream.codec_context
+                self._codec = context.name
+                self.coding = f'{self._codec} in {container.format.long_name}'
+                if self._codec == 'vp9' and context.pix_fmt == 'yuv420p':
+                    self._use_libvpx(container.format.name, file)
                 # Loaders have a process per core: threads would get in their way.
-                stream.codec_context.thread_count = 1
-                stream.thread_type = 'NONE'
-                if stream.codec_context.name == 'h264':
-                    stream.codec_context.options = _MAX_REORDER_DELAY
+                self._context.thread_count = 1
+                self._context.thread_type = 'NONE'
+                self._context.options = _DECODER_OPTIONS.get(self._codec, {})
             yield container, stream
+
+    def _refuse_picture(self, container: str) -> None:
+        """Say that a file is a picture: FFmpeg calls those of a kind 'jpeg_pipe'."""
+        suffixes = () if container.endswith('_pipe') else _PICTURES.get(container)
+        if suffixes is not None and Path(self.name).suffix.lower() not in suffixes:
+            kind = container.removesuffix('_pipe')
+            raise VideoError(
+                f'{self.name}: expected a video, got a picture ({kind})', 'picture'
+            )
+
+    def _use_libvpx(self, container: str, file: BinaryIO) -> None:
+        """Use it where no rotation is stated: that is known to FFmpeg's decoder."""
+        if 'matroska' not in container:
+            return
+        at = file.tell()
+        file.seek(0)
+        header = file.read(2**16).partition(bytes.fromhex('1F43B675'))[0]  # cluster
+        file.seek(at)
+        if _PROJECTION not in header:
+            with suppress(ValueError):  # a build without it
+                self._context = av.CodecContext.create(_VP9_DECODER, 'r')
 
     def _build_index(self) -> bool:
         """Number the packets; False if they cannot be numbered."""
         packets = self._packets
         extradata = bytes(self._context.extradata or b'')
-        parse = bitstream.packet_parser(self._context.name, extradata)
+        parse = bitstream.packet_parser(self._codec, extradata)
         if parse is None:
             return False
         pictures = []
@@ -258,9 +421,8 @@ class VideoReader:
         frames: dict[int, av.VideoFrame] = {}
         last = None
         for frame in self._decode_needed(positions):
-            # Damage spreads in ways that depend on what was skipped; two fields may
-            # come in one packet or in two.
-            if frame.is_corrupt or frame.interlaced_frame or frame.pts is None:
+            # Two fields may come in one packet or in two.
+            if frame.interlaced_frame or frame.pts is None:
                 raise _NotExact
             if last is not None and frame.pts <= last:
                 raise _NotExact
@@ -275,7 +437,7 @@ class VideoReader:
         """Decode from the nearest random access points, skipping what nothing needs."""
         context, packets = self._context, self._packets
         # Other codecs have no frames that FFmpeg knows to be of no use to others.
-        unwanted = 'NONREF' if context.name == 'h264' else 'DEFAULT'
+        unwanted = 'NONREF' if self._codec == 'h264' else 'DEFAULT'
         starts = self._random_access_points
         for start, end in zip(starts, [*starts[1:], len(packets)], strict=True):
             wanted = {p for p in positions if start <= p < end}
@@ -285,14 +447,15 @@ class VideoReader:
             for position in range(start, max(wanted) + 1):
                 context.skip_frame = 'DEFAULT' if position in wanted else unwanted
                 with self._errors():
-                    yield from context.decode(packets[position])
+                    yield from self._checked(context.decode(packets[position]))
             with self._errors():
-                yield from context.decode(None)
+                yield from self._checked(context.decode(None))
 
     def _all(self) -> Iterator[Any]:
         """Decode every frame, from a fresh start."""
         with self._open() as (container, stream), self._errors():
-            yield from container.decode(stream)
+            for packet in container.demux(stream):
+                yield from self._checked(self._context.decode(packet))
 
     def _count(self) -> int:
         """Count by decoding; as many frames are kept as may be."""
@@ -314,10 +477,7 @@ class VideoReader:
                 frames[number] = frame
             if len(frames) == len(numbers):
                 return frames
-        raise VideoError(
-            f'{self.name}: expected {len(self)} frames, but only {number + 1} can be '
-            'decoded'
-        )
+        raise self._too_few(number + 1)
 
     def _to_rgb(self, frame: Any, reformatter: VideoReformatter) -> np.ndarray:
         """Convert as ``frame.to_ndarray(format='rgb24')`` does, on one thread."""

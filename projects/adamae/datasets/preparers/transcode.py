@@ -21,6 +21,7 @@ from av.video.reformatter import ColorRange
 
 from ...utils.fileio import AtomicLocalBackend, atomic_path
 from ...video.folder import VIDEO_SUFFIXES, find_videos
+from ...video.truncation import EndCheck, missing_bytes
 from .worker_pool import run_in_processes
 
 if sys.platform == 'win32':
@@ -349,24 +350,15 @@ def _write(
 
 
 def _frames(reading: Any, stream: Any, keep_truncated: bool) -> Iterator[av.VideoFrame]:
-    """Decode a video; raises OSError if it ends before the length in its header."""
-    # What is read counts, not what is decoded: a still at the end may be no frame.
-    matroska = 'matroska' in reading.format.name
-    start = end = longest = 0.0
-    previous: float | None = None
+    """Decode a video; raises OSError if it is truncated, or FFmpeg makes up parts."""
+    with open(reading.name.removeprefix('file:'), 'rb') as file:
+        check = EndCheck(reading, stream, missing_bytes(file))
     damage: av.FFmpegError | None = None
-    for packet in reading.demux(list(reading.streams) if matroska else stream):
-        time = packet.dts if packet.pts is None else packet.pts
-        if time is not None:
-            start = min(start, float(time * packet.time_base))
-            after = (time + (packet.duration or 0)) * packet.time_base
-            end = max(end, float(after))
+    made_up = 0
+    for packet in reading.demux(check.streams):
+        check.add(packet)
         if packet.stream.index != stream.index:
             continue
-        if packet.dts is not None:
-            now = float(packet.dts * packet.time_base)
-            longest = max(longest, now - (now if previous is None else previous))
-            previous = now
         if damage is not None and packet.size:
             raise damage  # and more follows: the file is not just truncated
         try:
@@ -374,6 +366,7 @@ def _frames(reading: Any, stream: Any, keep_truncated: bool) -> Iterator[av.Vide
         except av.FFmpegError as error:
             damage = error
             continue
+        made_up += sum(frame.is_corrupt for frame in frames)
         yield from frames
     if keep_truncated:
         return
@@ -382,28 +375,17 @@ def _frames(reading: Any, stream: Any, keep_truncated: bool) -> Iterator[av.Vide
             f'truncated in its last frame ({damage.strerror}); get it anew, or keep '
             'what is left (--keep-truncated)'
         )
-    length = _length(reading, stream)
-    # Few files say how long the last frame is shown, and their clocks may be coarse.
-    if end - start < length - max(0.1, 2 * longest):
+    problem = check.problem()
+    if problem:
         raise OSError(
-            f'truncated: expected {length:.2f} s, as its header says, found '
-            f'{end - start:.2f} s; get it anew, or keep what is left (--keep-truncated)'
+            f'truncated: {problem}; get it anew, or keep what is left '
+            '(--keep-truncated)'
         )
-
-
-def _length(reading: Any, stream: Any) -> float:
-    """Give the length in seconds that a file's header states; 0 if it does not."""
-    name = reading.format.name
-    if name == 'avi':  # its duration is FFmpeg's guess from the size of the file
-        return float(stream.frames * stream.time_base)
-    if 'mp4' in name:
-        return float((stream.duration or 0) * stream.time_base)
-    # FFmpeg guesses where there is none, if it knows a stream's bit rate.
-    stated = any(key.startswith('DURATION') for key in stream.metadata)
-    contexts = [s.codec_context for s in reading.streams]
-    if 'matroska' in name and (stated or not any(c and c.bit_rate for c in contexts)):
-        return (reading.duration or 0) / av.time_base  # of the longest, be it sound
-    return 0.0  # such as MPEG streams
+    if made_up:
+        raise OSError(
+            f'damaged: FFmpeg made up parts of {made_up} frames; get it anew, or keep '
+            'them (--keep-truncated)'
+        )
 
 
 def _autorotate(

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,12 @@ Work: TypeAlias = Callable[[Path], str | Exception | None]
 
 
 def run_in_processes(
-    work: Work, names: list[Path], workers: int, fatal: type[Exception]
+    work: Work,
+    names: list[Path],
+    workers: int,
+    fatal: type[Exception],
+    time_limit: float | None = None,
+    done: Callable[[Path, str | None], None] | None = None,
 ) -> dict[Path, str | None]:
     """Do something with every file, in processes that may die.
 
@@ -30,9 +36,13 @@ def run_in_processes(
         names (list[Path]): of the files.
         workers (int): processes at a time, at least 1.
         fatal (type[Exception]): what ends the run.
+        time_limit (float, optional): seconds for one file; then its process is killed.
+            Defaults to None, any time.
+        done (Callable, optional): called with each name and what is wrong with it.
 
     Returns:
-        dict[Path, str | None]: what ``work`` gave for each, or that its process died.
+        dict[Path, str | None]: what ``work`` gave for each, or that its process died
+        or was late.
 
     Raises:
         Exception: of type ``fatal``, if ``work`` gave one.
@@ -42,7 +52,10 @@ def run_in_processes(
     errors: dict[Path, str | None] = {}
     bar = ProgressBar(len(names), file=sys.stdout)
     waiting = deque(names)
-    busy: dict[Any, tuple[Any, Path]] = {}  # connection: process and name
+    # Connection: process, name and when it began.
+    busy: dict[Any, tuple[Any, Path, float]] = {}
+    late = set()
+    limit = float('inf') if time_limit is None else time_limit
     try:
         while waiting or busy:
             while waiting and len(busy) < workers:
@@ -50,31 +63,39 @@ def run_in_processes(
                 process = multiprocessing.Process(target=_serve, args=(work, theirs))
                 process.start()
                 theirs.close()  # or its end would go unnoticed
-                busy[ours] = process, waiting.popleft()
+                busy[ours] = process, waiting.popleft(), time.monotonic()
                 _send(ours, busy[ours][1])
             ready: Any
-            for ready in connection.wait(list(busy)):
-                process, name = busy[ready]
+            for ready in connection.wait(list(busy), time_limit and 1):
+                process, name, _ = busy[ready]
                 try:
                     answer: Any = ready.recv()
                 except (EOFError, OSError):
                     answer = 'the process that read it was killed (out of memory?)'
+                    if ready in late:
+                        answer = f'not done after {time_limit} s'
                     del busy[ready]
                     process.join()
                 else:
                     if isinstance(answer, fatal):
                         raise answer
                     if waiting:
-                        busy[ready] = process, waiting.popleft()
+                        busy[ready] = process, waiting.popleft(), time.monotonic()
                         _send(ready, busy[ready][1])
                     else:
                         del busy[ready]
                         _send(ready, None)
                         process.join()
                 errors[name] = answer
+                if done is not None:
+                    done(name, answer)
                 bar.update()
+            for ready, (process, _, began) in busy.items():
+                if time.monotonic() - began > limit:
+                    late.add(ready)
+                    process.kill()  # the connection will say so
     finally:
-        for process, _ in busy.values():  # none, unless the run ends early
+        for process, _, _ in busy.values():  # none, unless the run ends early
             process.kill()
             process.join()
     return errors

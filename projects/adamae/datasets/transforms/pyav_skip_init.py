@@ -26,11 +26,17 @@ class PyAVSkipInit(BaseTransform):
     Args:
         io_backend (str): MMEngine's file backend. Defaults to 'disk'.
         num_threads (int): as in ``DecordInit``, but 1 only.
+        time_limit (float): seconds of processor time for opening, and for decoding, one
+            video; more is a VideoError. Defaults to 60.
         **kwargs: arguments of the backend.
     """
 
     def __init__(
-        self, io_backend: str = 'disk', num_threads: int = 1, **kwargs: Any
+        self,
+        io_backend: str = 'disk',
+        num_threads: int = 1,
+        time_limit: float = 60,
+        **kwargs: Any,
     ) -> None:
         if num_threads != 1:
             raise ValueError(
@@ -38,6 +44,7 @@ class PyAVSkipInit(BaseTransform):
                 "decodes on one thread, use more of the dataloader's num_workers"
             )
         self.io_backend = io_backend
+        self.time_limit = time_limit
         self.kwargs = kwargs
 
     def transform(self, results: dict) -> dict:
@@ -59,7 +66,7 @@ class PyAVSkipInit(BaseTransform):
                 require_regular_file(filename)
         with video_errors(filename):
             content = get(filename, dict(backend=backend, **self.kwargs))
-        return VideoReader(io.BytesIO(content), filename)
+        return VideoReader(io.BytesIO(content), filename, self.time_limit)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(io_backend={self.io_backend}, num_threads=1)'
