@@ -417,6 +417,7 @@ def test_options_of_the_docs(toy, tmp_path):
         **{
             'val_dataloader.dataset.indices': 2,
             'train_dataloader.dataset.ann_file': tmp_path / 'list.txt',
+            'train_dataloader.dataset.allow_outside_prefix': True,
             'train_dataloader.dataset.type': 'TolerantRepeatAugDataset',
             'train_dataloader.dataset.num_repeats': 2,
             'train_dataloader.dataset.sample_once': True,

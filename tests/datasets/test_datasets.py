@@ -86,7 +86,7 @@ def test_a_damaged_file_is_replaced_in_training_and_named_in_testing(
     for sample in samples if build is repeated else [samples]:
         assert len(sample['imgs']) == 4 and not sample['filename'].endswith('1.mp4')
     if build is not repeated:  # which cannot test
-        with pytest.raises(VideoError, match=r'1\.mp4: expected a readable video, got'):
+        with pytest.raises(VideoError, match=r'1\.mp4: (truncated|expected a)'):
             build(damaged, loader, test_mode=True)[1]
 
 
