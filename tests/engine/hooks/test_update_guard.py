@@ -1,11 +1,12 @@
 """One bad number in any place of a step: nothing of it gets into weights or state."""
 
 import math
+import warnings
 from functools import partial
 
 import pytest
 import torch
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import AmpOptimWrapper, LinearLR, OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
 from projects.adamae.engine.hooks.fault_report import bad_state
@@ -180,3 +181,14 @@ def test_a_number_on_its_way_is_that_of_its_time():
         count = count + 1
         numbers.append(Later(count))
     assert [number.read() for number in numbers] == [1, 2, 3]
+
+
+def test_schedulers_find_their_mark():
+    model = torch.nn.Linear(2, 1)
+    wrapper = OptimWrapper(optimizer=ADAM(model.parameters()))
+    scheduler = LinearLR(wrapper, start_factor=0.5)
+    UpdateGuard(wrapper)
+    wrapper.update_params(loss_of(model))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        scheduler.step()

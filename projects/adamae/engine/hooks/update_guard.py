@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
@@ -76,6 +77,7 @@ class UpdateGuard:
         return spread
 
     def _guard(self, step: Callable[..., None]) -> Callable:
+        @wraps(step)  # schedulers look for their mark on it
         def guarded(**kwargs: Any) -> None:
             grads = [_local(p.grad) for p in self._params if p.grad is not None]
             if grads:
