@@ -25,6 +25,7 @@ from projects.adamae.utils.sizes import height_and_width
 STOCK = {
     'default_hooks.checkpoint.type': 'CheckpointHook',
     'default_hooks.runtime_info.type': 'RuntimeInfoHook',
+    'train_cfg.type': 'EpochBasedTrainLoop',
     'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor',
     'optim_wrapper.optimizer.fused': False,
     'custom_hooks': [],
