@@ -2,6 +2,7 @@
 
 import operator
 import os
+import shutil
 import signal
 
 import pytest
@@ -10,6 +11,7 @@ from mmaction.registry import HOOKS
 from mmengine.hooks import Hook
 from torch.utils._pytree import tree_flatten_with_path
 
+from projects.adamae.engine.hooks import UnreadableVideosHook
 from tests.engine.loops.test_exact_resume import make_config, train  # noqa: F401
 
 # Two epochs of four iterations, three passes to an update, averaged weights.
@@ -61,6 +63,14 @@ def trained(path):
     return dict(tree_flatten_with_path(content)[0])
 
 
+def assert_same_training(folder, name):
+    whole, resumed = (trained(folder / part / name) for part in ('whole', 'broken'))
+    assert whole.keys() == resumed.keys()
+    for key, value in whole.items():
+        is_same = torch.equal if torch.is_tensor(value) else operator.eq
+        assert is_same(resumed[key], value), key
+
+
 @pytest.mark.parametrize(
     ('loop', 'mode', 'at', 'saved'),
     [
@@ -89,8 +99,29 @@ def test_stopped_runs_equal_unbroken_ones(
     assert (tmp_path / 'broken' / saved).exists()
     train(config, tmp_path / 'broken', '--resume')
     name = 'iter_8.pth' if loop == STEPS else 'epoch_2.pth'
-    whole, resumed = (trained(tmp_path / part / name) for part in ('whole', 'broken'))
-    assert whole.keys() == resumed.keys()
-    for key, value in whole.items():
-        is_same = torch.equal if torch.is_tensor(value) else operator.eq
-        assert is_same(resumed[key], value), key
+    assert_same_training(tmp_path, name)
+
+
+def test_run_with_too_many_bad_videos_equals_one_that_may_go_on(
+    make_config,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    config = make_config('bad', CHANGES)
+    videos = shutil.copytree(config.parent / 'videos', tmp_path / 'videos')
+    victim = videos / '3.mp4'
+
+    def damage(self, *_, **__):
+        if victim.read_bytes() != bytes(5000):
+            victim.write_bytes(bytes(5000))
+
+    monkeypatch.setattr(UnreadableVideosHook, 'before_train_epoch', damage)
+    options = {'train_dataloader.dataset.data_prefix.video': videos}
+    share = 'default_hooks.unreadable_videos.max_share'
+    train(config, tmp_path / 'whole', **options, **{share: 0.5})
+    shutil.copy(config.parent / 'videos/3.mp4', victim)
+    with pytest.raises(SystemExit):
+        train(config, tmp_path / 'broken', **options, **{share: 0})
+    (saved,) = (tmp_path / 'broken').glob('iter_*.pth')
+    train(config, tmp_path / 'broken', '--resume', saved, **options, **{share: 0.5})
+    assert_same_training(tmp_path, 'epoch_2.pth')

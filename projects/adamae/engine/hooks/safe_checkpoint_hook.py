@@ -10,7 +10,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -91,6 +91,7 @@ class SafeCheckpointHook(CheckpointHook):
         self._created = time.time()
         self._writing: _Writing | None = None
         self._failure: str | None = None
+        self._ending: Exception | None = None
         self._newest: str | None = None
         self._passing: list[str] = []  # the names of `iter_N.pth` to be replaced
         self._old_best: list[str] = []
@@ -138,6 +139,10 @@ class SafeCheckpointHook(CheckpointHook):
         # After the last iteration of an epoch the loop has more to do than to go on.
         if batch_idx + 1 != len(runner.train_dataloader) and self._is_due(runner):
             self._save_passing(runner)
+        if self._ending is not None:
+            with suppress(CheckpointNotSaved):  # which is in the log
+                self.save_now(runner)
+            raise self._ending
 
     def after_train(self, runner: Runner) -> None:
         """Wait for the last checkpoint; publish as MMEngine does.
@@ -153,10 +158,19 @@ class SafeCheckpointHook(CheckpointHook):
             )
         super().after_train(runner)
 
+    def end_with(self, error: Exception) -> None:
+        """End the run after this iteration: save, then raise an error.
+
+        To be called on all processes, from an ``after_train_iter``, by hooks that come
+        before those of the schedule.
+        """
+        self._ending = error
+
     def save_now(self, runner: Runner) -> str:
         """Save the whole state, between two iterations, and wait for it.
 
-        To be called on all processes, from an ``after_train_iter``.
+        To be called on all processes, from an ``after_train_iter`` after those of
+        averaged weights and schedules.
 
         Args:
             runner (Runner): in training.
