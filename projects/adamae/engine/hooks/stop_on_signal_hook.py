@@ -178,4 +178,6 @@ class StopOnSignalHook(Hook):
         )
         if is_main_process():
             print(message, file=sys.stderr, flush=True)
+        if self._group is not None:  # as in `after_train`
+            distributed.destroy_process_group()
         raise StoppedBySignalError(number, message)
