@@ -31,6 +31,25 @@ def test_nothing_follows_an_error_that_was_reported(code, tmp_path):
         assert done.returncode == 1 and 'exitcode  : 3' in done.stderr
 
 
+DIE = """
+import os, signal, time
+if os.environ['TORCHELASTIC_RESTART_COUNT'] == '0':
+    if os.environ['LOCAL_RANK'] == '1':
+        time.sleep(2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
+    time.sleep(100)
+"""
+
+
+def test_restarts_where_others_report_that_one_has_died(tmp_path):
+    """As of a lost connection, which is no mistake of the user."""
+    script = tmp_path / 'die.py'
+    script.write_text(DIE)
+    options = ('--standalone', '--nproc-per-node=2', '--max-restarts=1')
+    assert run_command(ROOT / 'tools/_torchrun.py', *options, script).returncode == 0
+
+
 def test_others_wait_until_the_first_has_reported(monkeypatch, capsys):
     """A launcher stops all processes when one ends, the first among them."""
     slept = []
