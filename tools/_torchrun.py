@@ -32,7 +32,9 @@ class Agent(LocalElasticAgent):
 
     def _monitor_workers(self, group: Any) -> Any:
         result = super()._monitor_workers(group)
-        if any(f.exitcode in REPORTED for f in result.failures.values()):
+        # Others only say that they have lost the one which failed first.
+        first = min(result.failures.values(), key=lambda f: f.timestamp, default=None)
+        if first is not None and first.exitcode in REPORTED:
             self._remaining_restarts = 0
         return result
 

@@ -78,6 +78,7 @@ def test_too_many_end_the_run(toy, root, capfd):
     )
     assert last.count('.mp4') == 2 and f'{SHARE}=SHARE; then resume' in last
     assert len(read_bad_videos(root / 'work/bad_videos.txt')) == 2
+    assert len([*(root / 'work').glob('iter_*.pth')]) == 1
     # Again at once, until there is more that may be bad.
     train(toy, root, '--resume', code=2, **{SHARE: 0.2})
     assert 'takes its place' not in ''.join(capfd.readouterr())
@@ -106,19 +107,6 @@ def test_a_lost_folder_ends_it_in_one_line(toy, root, capfd, monkeypatch):
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith('error: data_prefix.video: expected the videos below')
     assert not (root / 'work/bad_videos.txt').exists()
-
-
-def test_a_run_with_too_many_is_saved_before_it_ends(toy, root, monkeypatch, capfd):
-    saved = []
-    monkeypatch.setattr(
-        UnreadableVideosHook,
-        'save_now',
-        lambda self, runner: saved.append(runner.iter),
-        raising=False,
-    )
-    (root / 'videos/gone.mp4').write_text('no video either')
-    train(toy, root, code=2, **{SHARE: 0})
-    assert len(saved) == 1
 
 
 def test_a_list_that_cannot_be_written_is_said(toy, root, capfd):

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import Registry, build_from_cfg
 
+from ..engine.hooks import StopOnSignalHook
 from .distributed import rank_and_local_rank
 from .model_sizes import iter_dicts
 
@@ -65,13 +67,22 @@ def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except Exception as error:
         if rank_and_local_rank()[1] > 0:
-            time.sleep(_SECONDS_TO_STOP)
+            _wait_to_be_stopped()
         # Who is not the first and still there is the only one with an error.
         text, is_clear = _describe(error, isinstance(error, kinds))
         if not is_clear:
             text += _save_traceback(error)
         print(f'error: {text}', file=sys.stderr, flush=True)
         raise SystemExit(2) from None
+
+
+def _wait_to_be_stopped() -> None:
+    """Wait for the signal of a launcher; training would obey after a step."""
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    hook = getattr(handler, '__self__', None)
+    if isinstance(hook, StopOnSignalHook) and hook.received:  # it came before
+        raise SystemExit(2)
+    time.sleep(_SECONDS_TO_STOP)
 
 
 def exit_with(errors: Collection[str]) -> None:

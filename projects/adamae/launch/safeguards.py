@@ -1,11 +1,14 @@
 """What keeps a run alive, put into configs that come without it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from mmaction.datasets import RawframeDataset, RepeatAugDataset, VideoDataset
-from mmaction.registry import DATASETS, HOOKS
+from mmaction.registry import DATASETS, HOOKS, LOOPS
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import Registry
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from ..datasets import (
     TolerantRawframeDataset,
@@ -14,28 +17,29 @@ from ..datasets import (
 )
 from ..datasets.from_config import iter_datasets
 from ..datasets.unreadable import UnreadableVideos
-from ..engine.hooks import UnreadableVideosHook
+from ..engine.hooks import (
+    CheckpointCheckHook,
+    GradientBucketsHook,
+    RandomStateHook,
+    SafeCheckpointHook,
+    StopOnSignalHook,
+    UnreadableVideosHook,
+)
+from ..engine.loops import ResumableEpochTrainLoop, ResumableIterTrainLoop
 from .distributed import warn
 
-# In place of MMEngine's, whose arguments they take.
-_LOOPS = {
-    'EpochBasedTrainLoop': 'ResumableEpochTrainLoop',
-    'IterBasedTrainLoop': 'ResumableIterTrainLoop',
-}
-_CHECKPOINT_HOOKS = {'CheckpointHook': 'SafeCheckpointHook'}
-# In place of MMAction2's, which end a run at the first video that cannot be read.
-_DATASETS = {
+# In place of MMEngine's, and MMAction2's, which end a run at the first video that
+# cannot be read. They take the same arguments.
+_REPLACEMENTS: dict[type, type] = {
+    EpochBasedTrainLoop: ResumableEpochTrainLoop,
+    IterBasedTrainLoop: ResumableIterTrainLoop,
+    CheckpointHook: SafeCheckpointHook,
     VideoDataset: TolerantVideoDataset,
     RawframeDataset: TolerantRawframeDataset,
     RepeatAugDataset: TolerantRepeatAugDataset,
 }
 # A list of a config's own replaces that of the recipes.
-_HOOKS = (
-    'CheckpointCheckHook',
-    'GradientBucketsHook',
-    'RandomStateHook',
-    'StopOnSignalHook',
-)
+_HOOKS = CheckpointCheckHook, GradientBucketsHook, RandomStateHook, StopOnSignalHook
 
 
 def add_safeguards(cfg: Config) -> None:
@@ -52,31 +56,28 @@ def add_safeguards(cfg: Config) -> None:
     by_epoch = loop.pop('by_epoch', None)
     if by_epoch is not None:
         loop.type = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
-    loop.type = _LOOPS.get(loop.get('type'), loop.get('type'))
+    _replace(LOOPS, loop)
 
     # Without an entry of its own, MMEngine has its hook save every epoch.
     default = {'checkpoint': dict(interval=1), **(cfg.get('default_hooks') or {})}
-    saving = default['checkpoint']
-    if saving is not None:
-        kind = saving.get('type', 'CheckpointHook')
-        default['checkpoint'] = {**saving, 'type': _CHECKPOINT_HOOKS.get(kind, kind)}
+    if default['checkpoint'] is not None:
+        default['checkpoint'] = {'type': 'CheckpointHook', **default['checkpoint']}
+        _replace(HOOKS, default['checkpoint'])
     cfg.default_hooks = default
 
-    hooks = [*(cfg.get('custom_hooks') or ())]
-    present = {hook['type'] for hook in hooks}
-    hooks += [dict(type=name) for name in _HOOKS if name not in present]
-    cfg.custom_hooks = hooks
+    present = [kind for kind, _ in _iter_hooks(cfg)]
+    missing = [dict(type=kind.__name__) for kind in _HOOKS if kind not in present]
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), *missing]
     unreadable_videos_hook(cfg)
     _tolerate_unreadable(cfg)
 
 
 def unreadable_videos_hook(cfg: Config) -> Any:
     """Give the config of a run's ``UnreadableVideosHook``, which it gets if need be."""
-    default, name = cfg.get('default_hooks') or {}, 'unreadable_videos'
-    for hook in (*default.values(), *(cfg.get('custom_hooks') or ())):
-        kind = hook.get('type') if isinstance(hook, dict) else None
-        if registered_class(HOOKS, kind) is UnreadableVideosHook:
+    for kind, hook in _iter_hooks(cfg):
+        if kind is UnreadableVideosHook and isinstance(hook, dict):
             return hook
+    default, name = cfg.get('default_hooks') or {}, 'unreadable_videos'
     # Such as its other settings alone, by --cfg-options.
     hook = dict(type='UnreadableVideosHook', **(default.get(name) or {}))
     cfg.default_hooks = {**default, name: hook}
@@ -94,8 +95,7 @@ def _tolerate_unreadable(cfg: Config) -> None:
             (cfg.get(key) or {}).get('dataset') or {}, f'{key}.dataset'
         ):
             kind = registered_class(DATASETS, dataset.get('type'))
-            if kind in _DATASETS:
-                dataset['type'] = _DATASETS[kind].__name__
+            if _replace(DATASETS, dataset):
                 warn(
                     f'{name}.type: reading {kind.__name__} as {dataset["type"]}, '
                     'which goes on when a video cannot be read (docs/data.md, '
@@ -107,6 +107,27 @@ def _tolerate_unreadable(cfg: Config) -> None:
                     'video that cannot be read; put UnreadableVideos in front of its '
                     'base class (docs/data.md, "Unreadable videos")'
                 )
+
+
+def _iter_hooks(cfg: Config) -> Iterator[tuple[Any, Any]]:
+    """Yield class and config of every hook; hooks that are built pass as they are."""
+    default, custom = cfg.get('default_hooks') or {}, cfg.get('custom_hooks') or ()
+    for hook in (*default.values(), *custom):
+        if isinstance(hook, dict):
+            yield registered_class(HOOKS, hook.get('type')), hook
+        elif isinstance(hook, Hook):
+            yield type(hook), hook
+
+
+def _replace(registry: Registry, cfg: Any) -> bool:
+    """Put our class in the place of another one's in a config; False if there is none.
+
+    One of another project that inherits from such a class stays.
+    """
+    kind = _REPLACEMENTS.get(registered_class(registry, cfg.get('type')))
+    if kind is not None:
+        cfg['type'] = kind.__name__
+    return kind is not None
 
 
 def registered_class(registry: Registry, kind: Any) -> Any:

@@ -8,7 +8,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
 from mmengine.fileio.backends import LocalBackend
 
 
@@ -36,6 +38,26 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _synchronize_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def save_atomically(content: Any, path: str | Path) -> None:
+    """Write the file of ``torch.save``, whole or not at all.
+
+    Args:
+        content (Any): to save.
+        path (str | Path): the file; its folder is created.
+
+    Raises:
+        OSError: if the disk is full or gone.
+    """
+    try:
+        with atomic_path(path) as partial, open(partial, 'wb') as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        # torch goes on to write the end of the archive, and stumbles over the gap.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _synchronize_folder(folder: Path) -> None:

@@ -4,11 +4,13 @@ import pytest
 import torch
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 
-from projects.adamae.engine.hooks import FiniteCheckHook
+from projects.adamae.engine.hooks import FiniteCheckHook, SafeCheckpointHook
 from projects.adamae.engine.hooks import fault_report as report
+from projects.adamae.utils import fileio
 
 
 class Runner:
@@ -91,7 +93,7 @@ class Line(BaseModel):
 class Run:
     """What the hook needs of a run of several steps of a tiny model."""
 
-    def __init__(self, work_dir, hook, late=False, **wrapper):
+    def __init__(self, work_dir, hook, late=False, hub=None, **wrapper):
         torch.manual_seed(0)
         self.work_dir, self.hook, self.seed = str(work_dir), hook, 7
         self.model, self.cfg, self.hooks = Line(), Config(), []
@@ -101,6 +103,7 @@ class Run:
         self.train_dataloader = [None] * 100
         self.logger = logging.getLogger('test_finite_check')
         self.iter = self.epoch = 0
+        self.message_hub = hub or MessageHub(str(work_dir))
         hook.before_train(self)
         if late:  # what it does where reading a number would be a wait
             hook._guard.reads_late, hook._guard._waits = True, False
@@ -178,6 +181,38 @@ def test_so_many_bad_steps_are_left_out_and_told(tmp_path, late, caplog):
         run.step(float('inf'))
         run.step()
     assert list(tmp_path.glob('fault_iter_7_rank_0.pth'))
+
+
+def test_a_resumed_run_goes_on_counting(tmp_path):
+    run = Run(tmp_path, FiniteCheckHook(max_skipped=1))
+    run.step(float('nan'))
+    with pytest.raises(FloatingPointError, match='iteration 1, rank 0: the loss'):
+        Run(tmp_path, FiniteCheckHook(max_skipped=1), hub=run.message_hub).step(
+            float('nan')
+        )
+    # With a lower limit, one that was reached.
+    other = Run(tmp_path, FiniteCheckHook(max_skipped=0), hub=run.message_hub)
+    other.step()
+    assert not all(map(torch.equal, other.weights, other.model.state_dict().values()))
+
+
+def test_a_full_disk_does_not_hide_the_cause(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        fileio, 'open', lambda *_: open('/dev/full', 'wb'), raising=False
+    )
+    run = Run(tmp_path, FiniteCheckHook())
+    with pytest.raises(
+        FloatingPointError, match=r'became non-finite .* No report is written: .*space'
+    ):
+        run.step(float('nan'))
+
+
+def test_the_last_step_is_looked_at_before_it_is_saved(tmp_path):
+    run = Run(tmp_path, FiniteCheckHook(), late=True)
+    run.hooks.append(run.hook)
+    run.step(float('nan'))
+    with pytest.raises(FloatingPointError, match='iteration 1, rank 0'):
+        SafeCheckpointHook().save_now(run)
 
 
 def test_the_last_step_of_an_epoch_is_looked_at(tmp_path):

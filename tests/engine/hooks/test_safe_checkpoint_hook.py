@@ -413,6 +413,7 @@ def save_until_killed(folder):
         work_dir=str(folder),
         logger=MMLogger.get_current_instance(),
         message_hub=hub,
+        hooks=[],
         model=torch.nn.Identity(),
         optim_wrapper=None,
         save_checkpoint=save,

@@ -16,7 +16,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from ...checkpoints.io import load_safely
-from ...utils.fileio import atomic_path
+from ...utils.fileio import save_atomically
 from .update_guard import enabled_scaler
 
 _KIND = 'fault report of a training step, 1'
@@ -127,10 +127,12 @@ def write_report(path: str | Path, content: Mapping[str, Any]) -> None:
         path (str | Path): of the file.
         content (Mapping): tensors and plain values; anything else is left out, and
             ``batch`` is a batch of the data loader.
+
+    Raises:
+        OSError: if the disk is full or gone.
     """
     known = {**content, 'batch': _pack_batch(content['batch'])}
-    with atomic_path(path) as partial:
-        torch.save({'kind': _KIND, **_plain(known)}, partial)
+    save_atomically({'kind': _KIND, **_plain(known)}, path)
 
 
 def read_report(path: str | Path) -> dict[str, Any]:

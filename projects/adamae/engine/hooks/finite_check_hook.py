@@ -25,6 +25,7 @@ ADVICE = (
     'clipping (optim_wrapper.clip_grad.max_norm=1.0), or with dtype=bfloat16 instead '
     'of float16'
 )
+_SKIPPED = 'skipped_updates'  # what checkpoints call their number
 _NAMED = 3  # of a batch, in the one line that ends a run
 
 
@@ -92,6 +93,10 @@ class FiniteCheckHook(Hook):
         wrapper = runner.optim_wrapper
         if isinstance(wrapper, OptimWrapper):
             self._guard = UpdateGuard(wrapper, self.max_skipped)
+            saved = runner.message_hub.runtime_info.get(_SKIPPED)
+            if isinstance(saved, int) and saved > 0:  # of a resumed run
+                self._bad = min(saved, self.max_skipped)
+                self._guard.count += self._bad
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
@@ -126,9 +131,15 @@ class FiniteCheckHook(Hook):
         if logs_after(runner, batch_idx):
             self._check()
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Look at the last update of an epoch, before it is saved."""
+    def read_all(self, runner: Runner) -> None:
+        """Look at the last update, too; to be called on all processes.
+
+        Raises:
+            FloatingPointError: if it was bad.
+        """
         self._read(runner)
+
+    after_train_epoch = read_all
 
     def _close(self, wrapper: OptimWrapper) -> _Update:
         """Take the steps whose update has just been made."""
@@ -152,6 +163,7 @@ class FiniteCheckHook(Hook):
                 self._stop(runner, update)
             else:
                 self._bad = count
+                runner.message_hub.update_info(_SKIPPED, count)
                 self._tell_of_skipped(runner, update.steps)
 
     def _tell_of_skipped(self, runner: Runner, steps: list[_Step]) -> None:
@@ -207,29 +219,31 @@ class FiniteCheckHook(Hook):
             where = all_gather_object(is_bad)
         involved = is_bad or not any(where)
         if involved and not sharded:
-            report.write_report(
-                path,
-                dict(
-                    iteration=iteration,
-                    epoch=step.epoch,
-                    rank=rank,
-                    world_size=get_world_size(),
-                    seed=runner.seed,
-                    passes=len(update.steps),
-                    paths=report.sample_paths(step.batch),
-                    batch=step.batch,
-                    random_state=step.random_state,
-                    losses=_floats(step.outputs),
-                    gradients=report.digests(grads),
-                    bad_gradients=names,
-                    state_dict=model.state_dict(),
-                    optimizer=_state_before(wrapper, update.groups, scale),
-                    config=runner.cfg.pretty_text,
-                    torch=torch.__version__,
-                    device=str(self._guard.count.device) if self._guard else '',
-                ),
+            content = dict(
+                iteration=iteration,
+                epoch=step.epoch,
+                rank=rank,
+                world_size=get_world_size(),
+                seed=runner.seed,
+                passes=len(update.steps),
+                paths=report.sample_paths(step.batch),
+                batch=step.batch,
+                random_state=step.random_state,
+                losses=_floats(step.outputs),
+                gradients=report.digests(grads),
+                bad_gradients=names,
+                state_dict=model.state_dict(),
+                optimizer=_state_before(wrapper, update.groups, scale),
+                config=runner.cfg.pretty_text,
+                torch=torch.__version__,
+                device=str(self._guard.count.device) if self._guard else '',
             )
-            line += f'. Repeat it with: python tools/replay.py CONFIG {path}'
+            try:
+                report.write_report(path, content)
+            except OSError as error:
+                line += f'. No report is written: {error}'
+            else:
+                line += f'. Repeat it with: python tools/replay.py CONFIG {path}'
         if involved:
             runner.logger.error(f'{line}; whole batch: {_names([step])}')
         lines = [line] if get_world_size() == 1 else all_gather_object(line)

@@ -7,7 +7,7 @@ from typing import Any
 from mmaction.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...utils.randomness import seed_generators
 from ..loops.resumable import ResumableLoop
@@ -40,9 +40,11 @@ class RandomStateHook(Hook):
         seed_generators(get_rank())
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the place in the data; at the end of an epoch, that is the next one's."""
-        if isinstance(runner.train_loop, ResumableLoop):
-            position = runner.train_loop.data_position()
-            if checkpoint['meta']['epoch'] != runner.epoch:
+        """Add the place in the data; between two epochs, that is the next one's."""
+        loop, meta = runner.train_loop, checkpoint['meta']
+        if isinstance(loop, ResumableLoop):
+            position = loop.data_position()
+            starts = meta['iter'] == meta['epoch'] * position['length']
+            if starts and isinstance(loop, EpochBasedTrainLoop):
                 position['samples'] = 0
-            checkpoint['meta']['data_position'] = position
+            meta['data_position'] = position

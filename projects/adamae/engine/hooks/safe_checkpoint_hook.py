@@ -10,7 +10,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -33,9 +33,10 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.utils._pytree import tree_leaves
 
-from ...utils.fileio import atomic_path
+from ...utils.fileio import atomic_path, save_atomically
 from ...utils.wrappers import unwrap_model
 from ..sharded_strategy import shard_like
+from .finite_check_hook import FiniteCheckHook
 
 # Where all processes have to meet to save, they agree every so many iterations.
 _AGREE_EVERY = 10
@@ -91,6 +92,7 @@ class SafeCheckpointHook(CheckpointHook):
         self._created = time.time()
         self._writing: _Writing | None = None
         self._failure: str | None = None
+        self._ending: Exception | None = None
         self._newest: str | None = None
         self._passing: list[str] = []  # the names of `iter_N.pth` to be replaced
         self._old_best: list[str] = []
@@ -138,6 +140,10 @@ class SafeCheckpointHook(CheckpointHook):
         # After the last iteration of an epoch the loop has more to do than to go on.
         if batch_idx + 1 != len(runner.train_dataloader) and self._is_due(runner):
             self._save_passing(runner)
+        if self._ending is not None:
+            with suppress(CheckpointNotSaved):  # which is in the log
+                self.save_now(runner)
+            raise self._ending
 
     def after_train(self, runner: Runner) -> None:
         """Wait for the last checkpoint; publish as MMEngine does.
@@ -153,10 +159,19 @@ class SafeCheckpointHook(CheckpointHook):
             )
         super().after_train(runner)
 
+    def end_with(self, error: Exception) -> None:
+        """End the run after this iteration: save, then raise an error.
+
+        To be called on all processes, from an ``after_train_iter``, by hooks that come
+        before those of the schedule.
+        """
+        self._ending = error
+
     def save_now(self, runner: Runner) -> str:
         """Save the whole state, between two iterations, and wait for it.
 
-        To be called on all processes, from an ``after_train_iter``.
+        To be called on all processes, from an ``after_train_iter`` after those of
+        averaged weights and schedules.
 
         Args:
             runner (Runner): in training.
@@ -166,7 +181,10 @@ class SafeCheckpointHook(CheckpointHook):
 
         Raises:
             CheckpointNotSaved: on all processes, if it could not be written.
+            FloatingPointError: so, too, if ``FiniteCheckHook`` finds the last update
+                bad, at which it looks a step later otherwise.
         """
+        _look_at_last_update(runner)
         path = self._save_passing(runner)
         self._settle(runner, wait=True)
         # The launcher stops the first process once another one has ended.
@@ -182,6 +200,7 @@ class SafeCheckpointHook(CheckpointHook):
             checkpoint['gradients'] = self._gradients
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        _look_at_last_update(runner)
         self._settle(runner, wait=True)
         name = self.filename_tmpl.format(step)
         if self.max_keep_ckpts > 0:
@@ -472,14 +491,7 @@ def _write(
     ):
         save_checkpoint(checkpoint, path, file_client_args, backend_args)
         return
-    try:
-        with atomic_path(path) as partial_path, open(partial_path, 'wb') as file:
-            torch.save(checkpoint, file)
-    except RuntimeError as error:
-        # torch goes on to write the end of the archive, and stumbles over the gap.
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from None
-        raise
+    save_atomically(checkpoint, path)
 
 
 def _copy(checkpoint: dict) -> dict:
@@ -514,6 +526,13 @@ def _is_between_updates(runner: Runner) -> bool:
     """Whether no gradients are waiting for an update of the weights."""
     wrapper = runner.optim_wrapper
     return not isinstance(wrapper, OptimWrapper) or wrapper.should_update()
+
+
+def _look_at_last_update(runner: Runner) -> None:
+    """End the run here if its last update was bad, not after it is saved."""
+    for hook in runner.hooks:
+        if isinstance(hook, FiniteCheckHook):
+            hook.read_all(runner)
 
 
 def _place(runner: Runner) -> tuple[int, float]:

@@ -49,13 +49,16 @@ class StopOnSignalHook(Hook):
 
     In every step the processes exchange what they have received, on the CPU, and read
     the answer a step later: no process and no device waits for that.
+
+    Attributes:
+        received (int): the first signal of this process, 0 if there was none.
     """
 
     # After all that belongs to a step: the rates, averaged weights and log of it.
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self._received = 0
+        self.received = 0
         self._previous: dict[int, Any] = {}
         self._is_training = False
         self._group: Any = None
@@ -76,7 +79,7 @@ class StopOnSignalHook(Hook):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self._received = self._received or number
+        self.received = self.received or number
         if number == signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             if is_main_process():
@@ -146,12 +149,12 @@ class StopOnSignalHook(Hook):
     def _agree(self) -> int:
         """Give the signal that a process had at the last call; 0 for none."""
         if self._group is None:
-            return self._received
+            return self.received
         agreed = 0
         if self._exchange is not None:
             self._exchange.wait()
             agreed = int(self._answer)
-        self._answer.fill_(self._received)
+        self._answer.fill_(self.received)
         self._exchange = distributed.all_reduce(
             self._answer, distributed.ReduceOp.MAX, self._group, async_op=True
         )
@@ -175,4 +178,6 @@ class StopOnSignalHook(Hook):
         )
         if is_main_process():
             print(message, file=sys.stderr, flush=True)
+        if self._group is not None:  # as in `after_train`
+            distributed.destroy_process_group()
         raise StoppedBySignalError(number, message)

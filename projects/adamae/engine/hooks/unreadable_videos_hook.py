@@ -24,6 +24,7 @@ from ...datasets.from_config import iter_built, video_name
 from ...datasets.unreadable import ALLOW_MORE, UnreadableVideos, max_unreadable
 from ...evaluation.masking_metric import MaskingMetric
 from ...video.error import VideoError
+from .safe_checkpoint_hook import SafeCheckpointHook
 
 _FILE = 'bad_videos.txt'
 
@@ -53,8 +54,8 @@ class UnreadableVideosHook(Hook):
             found. Defaults to 50.
 
     Raises:
-        VideoError: while training, if too many videos are bad; a hook with
-            ``save_now``, such as ``SafeCheckpointHook``, saves before. At the end of a
+        VideoError: while training, if too many videos are bad;
+            ``SafeCheckpointHook``, if there is one, saves before. At the end of a
             test, after metrics and dump are written, unless ``skip_unreadable``.
         ValueError: if ``max_share`` is no share.
     """
@@ -173,18 +174,19 @@ class UnreadableVideosHook(Hook):
         limit = max_unreadable(self._total, self.max_share)
         if len(self._bad) <= limit:
             return
-        for hook in runner.hooks if save else ():
-            if hasattr(hook, 'save_now'):
-                hook.save_now(runner)
-                break
         names = [*self._bad]
         more = ', ...' if len(names) > 3 else ''
-        raise VideoError(
+        error = VideoError(
             f'{len(names)} of {self._total} training videos cannot be read, more than '
             f'the {limit} allowed: {", ".join(names[:3])}{more}; {self._path} has all '
             'of them and the reasons. Repair them or take them out of the list, or '
             f'{ALLOW_MORE}; then resume'
         )
+        for hook in runner.hooks if save else ():
+            if isinstance(hook, SafeCheckpointHook):
+                hook.end_with(error)
+                return
+        raise error
 
     def before_val(self, runner: Runner) -> None:
         """Let the validation set go on."""
