@@ -1,10 +1,13 @@
 """Tests and validations of sets with files that cannot be read."""
 
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
 import torch
+from mmaction.datasets import BaseActionDataset
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.fileio import load
@@ -49,9 +52,7 @@ def test_unreadable_videos_count_as_wrong(toy, checkpoint, tmp_path, capfd):
     # The model would be right about broken.mp4.
     assert 'acc/top1: 0.4000' in output and 'unreadable: 2' in output
     assert 'acc/mean1: 0.3333' in output, '2 of 3, and 0 of 2'
-    assert (
-        len(re.findall(r'WARNING - \S+broken\.mp4: expected a readable', output)) == 1
-    )
+    assert len(re.findall(r'WARNING - \S+broken\.mp4: truncated', output)) == 1
     assert 'test: 2 of 5 videos could not be read and count as wrong' in output
     dump = load(tmp_path / 'dump.pkl')
     assert [int(d['gt_label']) for d in dump] == [0, 0, 1, 0, 1]
@@ -66,8 +67,27 @@ def test_a_test_fails_after_it_wrote_everything(toy, checkpoint, tmp_path, capfd
     out, err = capfd.readouterr()
     assert 'acc/top1: 0.4000' in out and 'acc/mean1: 0.3333' in out
     assert err.splitlines()[-1].startswith('error: 2 of 5 test videos could not be re')
-    for name in ('broken.mp4', 'text.mp4'):
-        assert f'{name}: expected a readable video' in out + err
+    for name in ('broken.mp4: truncated', 'text.mp4: expected a readable video'):
+        assert name in out + err
+    assert len(load(tmp_path / 'dump.pkl')) == 5
+
+
+def test_a_video_that_crashes_a_worker_counts_as_wrong(
+    toy, checkpoint, tmp_path, capfd, monkeypatch
+):
+    prepare = BaseActionDataset.prepare_data
+
+    def crash(self, idx):
+        if self.get_data_info(idx)['filename'].endswith('1.mp4'):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return prepare(self, idx)
+
+    monkeypatch.setattr(BaseActionDataset, 'prepare_data', crash)
+    options = {'test_dataloader.num_workers': 1}
+    run_test(toy, checkpoint, tmp_path, '--skip-unreadable', **options)
+    output = ''.join(capfd.readouterr())
+    assert 'acc/top1: 0.4000' in output and 'unreadable: 3' in output
+    assert re.search(r'WARNING - \S+1\.mp4: .* ended with SIGSEGV', output)
     assert len(load(tmp_path / 'dump.pkl')) == 5
 
 
@@ -108,7 +128,7 @@ def test_a_validation_does_not_end_a_run(toy, checkpoint, tmp_path, capfd, warne
     output = ''.join(capfd.readouterr())
     assert any('1 of 6 videos of' in line for line in warned), 'told at the start'
     assert output.count('val: 3 of 6 videos could not be read and count as wr') == 2
-    assert output.count('broken.mp4: expected a readable') == 1
+    assert output.count('broken.mp4: truncated') == 1
     assert (tmp_path / 'epoch_2.pth').is_file()
 
 
