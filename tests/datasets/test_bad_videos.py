@@ -3,12 +3,13 @@
 import errno
 import os
 import random
+import signal
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
+from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.fileio import LocalBackend
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
@@ -28,7 +29,8 @@ from projects.adamae.datasets.bad_videos import (
     write_bad_videos,
 )
 from projects.adamae.datasets.loading import UnreachableVideoError
-from projects.adamae.datasets.unreadable import max_unreadable, reject
+from projects.adamae.datasets.resumable_loader import ResumableDataLoader
+from projects.adamae.datasets.unreadable import max_unreadable, reject_read_by, watch
 from projects.adamae.evaluation.features import ErrorsAsValues
 from projects.adamae.video.error import VideoError
 from projects.adamae.video.folder import find_unreadable
@@ -236,28 +238,54 @@ def test_a_name_that_cannot_be_is_a_fault_of_the_list(videos, tmp_path):
     assert sample.bad_videos[0].reason.endswith('File name too long')
 
 
-def test_a_rejected_video_is_found_under_wrappers(videos):
-    a, b = build(videos), build(videos)
-    b.get_cat_ids = lambda idx: [b.get_data_info(idx)['label']]
-    joined = ConcatDataset([build(videos), a])
-    assert reject(joined, 6 + 2, 'the decoder crashed') == str(videos / '1.mp4')
-    assert reject(RepeatDataset(a, 3), 12 + 2, 'crashed') == str(videos / '1.mp4')
-    balanced = ClassBalancedDataset(b, 0.1)
-    assert reject(balanced, 4, 'no answer') == str(videos / '3.mp4')
-    assert (a._flags.nonzero().tolist(), b._flags.nonzero().tolist()) == ([[2]], [[4]])
-    video, _ = a.pop_unreported()
-    text = 'expected a readable video, got: the decoder crashed'
-    assert video.reason == text and not a.pop_unreported()
+def test_a_rejected_video_is_not_opened_again(videos):
+    train, test = build(videos), build(videos, test_mode=True)
+    joined = ConcatDataset([build(videos), train, test])
+    watch(joined, 2)
+    assert reject_read_by(0, joined, 'why') is None
+    train.reading[1], test.reading[0] = 2, 1
+    assert reject_read_by(1, joined, 'it crashed') == str(videos / '1.mp4')
+    assert reject_read_by(0, joined, 'no answer') == str(videos / '0.mp4')
+    assert train._flags.nonzero().tolist() == [[2]]
+    (video,) = train.pop_unreported()
+    assert video.reason == 'expected a readable video, got: it crashed'
     for _ in range(20):
-        assert not a[2]['data_samples'].filename.endswith('1.mp4')
-    test = build(videos, test_mode=True)
-    assert reject(test, 1, 'no answer') == str(videos / '0.mp4')
+        assert not train[2]['data_samples'].filename.endswith('1.mp4')
     with pytest.raises(VideoError, match=r'0\.mp4: .* got: no answer'):
         test[1]
     test.keep_unreadable = True
     samples = [test[i]['data_samples'] for i in (0, 1, 2)]
     assert ['unreadable' in s for s in samples] == [True, True, False]
-    assert reject([1, 2], 0, 'why') is None
+    assert reject_read_by(0, [1, 2], 'why') is None
+
+
+class Crashing(PyAVSkipInit):
+    def transform(self, results):
+        if results['filename'].endswith('1.mp4'):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().transform(results)
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_a_video_that_crashes_in_place_of_another_is_the_one_to_blame(
+    videos, tmp_path, test_mode
+):
+    """The sample asked for is another video, which just cannot be opened."""
+    (tmp_path / 'list.txt').write_text('text.mp4 0\n1.mp4 0\n2.mp4 0')
+    dataset = build(videos, ann_file=str(tmp_path / 'list.txt'), test_mode=test_mode)
+    dataset.keep_unreadable = test_mode
+    dataset.pipeline.transforms[0].transform = Crashing()
+    loader = DataLoader(RepeatDataset(dataset, 4), num_workers=1, collate_fn=list)
+    loader = ResumableDataLoader(loader, lambda: (0, 0, 0))
+    samples = [batch[0]['data_samples'] for batch in loader]
+    assert len(samples) == 12
+    if test_mode:
+        unreadable = ['unreadable' in sample for sample in samples]
+        assert unreadable == [True, True, False] * 4
+    else:
+        assert {os.path.basename(s.filename) for s in samples} == {'2.mp4'}
+        assert dataset._flags.tolist() == [1, 1, 0]
+    assert [*dataset._rejected] == [1]
 
 
 def test_decord_is_given_a_file_that_it_cannot_open_once(videos, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch.multiprocessing import get_context
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from projects.adamae.datasets import resumable_loader
 from projects.adamae.datasets.resumable_loader import ResumableDataLoader
@@ -21,11 +21,14 @@ class Draws(Dataset):
     def __init__(self, misfortune=None):
         self.misfortune = misfortune or {}
         self.spared = get_context('fork').RawArray('b', 11)
+        self.reading = [-1] * 2
 
     def __len__(self):
         return 11
 
     def __getitem__(self, index):
+        if get_worker_info():
+            self.reading[get_worker_info().id] = index
         if index in self.misfortune and not self.spared[index]:
             self.misfortune[index](self, index)
         drawn = [random.random(), np.random.rand(), torch.rand(()).item()]
@@ -95,12 +98,17 @@ def rejected(monkeypatch):
     """What the loader has rejected, and why."""
     found = {}
 
-    def reject(dataset, index, reason):
+    def watch(dataset, num_workers):
+        dataset.reading = torch.full((num_workers,), -1).share_memory_()
+
+    def reject_read_by(worker, dataset, reason):
+        index = int(dataset.reading[worker])
         found[index] = reason
         dataset.spared[index] = True
         return str(index)
 
-    monkeypatch.setattr(resumable_loader, 'reject', reject)
+    monkeypatch.setattr(resumable_loader, 'watch', watch)
+    monkeypatch.setattr(resumable_loader, 'reject_read_by', reject_read_by)
     return found
 
 

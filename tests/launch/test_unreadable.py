@@ -1,10 +1,13 @@
 """Tests and validations of sets with files that cannot be read."""
 
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
 import torch
+from mmaction.datasets import BaseActionDataset
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.fileio import load
@@ -66,6 +69,25 @@ def test_a_test_fails_after_it_wrote_everything(toy, checkpoint, tmp_path, capfd
     assert err.splitlines()[-1].startswith('error: 2 of 5 test videos could not be re')
     for name in ('broken.mp4: truncated', 'text.mp4: expected a readable video'):
         assert name in out + err
+    assert len(load(tmp_path / 'dump.pkl')) == 5
+
+
+def test_a_video_that_crashes_a_worker_counts_as_wrong(
+    toy, checkpoint, tmp_path, capfd, monkeypatch
+):
+    prepare = BaseActionDataset.prepare_data
+
+    def crash(self, idx):
+        if self.get_data_info(idx)['filename'].endswith('1.mp4'):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return prepare(self, idx)
+
+    monkeypatch.setattr(BaseActionDataset, 'prepare_data', crash)
+    options = {'test_dataloader.num_workers': 1}
+    run_test(toy, checkpoint, tmp_path, '--skip-unreadable', **options)
+    output = ''.join(capfd.readouterr())
+    assert 'acc/top1: 0.4000' in output and 'unreadable: 3' in output
+    assert re.search(r'WARNING - \S+1\.mp4: .* ended with SIGSEGV', output)
     assert len(load(tmp_path / 'dump.pkl')) == 5
 
 

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from pathlib import Path
 
 import av
 import numpy as np
@@ -12,7 +13,7 @@ from projects.adamae.video import reader
 from projects.adamae.video.error import VideoError
 from projects.adamae.video.reader import VideoReader
 from tests import numbered_videos
-from tests.numbered_videos import write
+from tests.numbered_videos import remux, write
 
 VP9 = 'libvpx-vp9', {'g': '20', 'cpu-used': '8'}
 FAST = {'movflags': 'faststart'}
@@ -67,6 +68,25 @@ def test_whole_videos_that_state_no_length(tmp_path, kind):
 def test_whole_videos_of_variable_rates(tmp_path, kind):
     times = np.cumsum(np.random.default_rng(0).integers(1500, 90_000, size=30))
     assert len(read_all(make(tmp_path, kind, frames=30, times=times))) == 30
+
+
+@pytest.mark.parametrize('kind', ['WebM', 'Matroska', 'MP4'])
+def test_a_last_frame_that_is_shown_long(tmp_path, kind):
+    """WebM states how long in the length of the file only."""
+
+    def hold(number, packet):
+        if number == 59:
+            packet.duration = int(10 / packet.time_base)
+
+    make(tmp_path, kind)
+    suffix = KINDS[kind][0]
+    path = remux(str(tmp_path / f'a.{suffix}'), tmp_path / f'b.{suffix}', hold)
+    content = Path(path).read_bytes()
+    assert len(read_all(content)) == 60
+    if kind == 'WebM':
+        reserved = content[: len(content) // 2].ljust(len(content), b'\0')
+        with pytest.raises(VideoError, match='truncated: expected 12'):
+            read_all(reserved)
 
 
 @pytest.mark.parametrize('suffix', ['mkv', 'mp4', 'webm'])

@@ -7,7 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from inspect import signature
-from multiprocessing import Process, RawArray
+from multiprocessing import Process
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ..utils.randomness import seed_generators
-from .unreadable import reject
+from .unreadable import reject_read_by, watch
 
 Place = Callable[[], tuple[int, int, int]]
 
@@ -44,9 +44,9 @@ class ResumableDataLoader(DataLoader):
     are and however long they live, it sees the same clips. A resumed run begins at the
     batch that is due and reads none of those before.
 
-    A worker that crashes, or takes minutes for a sample, costs that sample, not the
-    run: it is rejected (see :func:`.unreadable.reject`), and new workers begin at the
-    batch that is due. Workers that the system kills are replaced, too.
+    A worker that crashes, or takes minutes for a sample, costs one video, not the run:
+    it is rejected (see :func:`.reject_read_by`), and new workers begin at the batch
+    that is due. Workers that the system kills are replaced, too.
 
     Args:
         loader (DataLoader): what to load, and how; itself not used.
@@ -73,7 +73,7 @@ class ResumableDataLoader(DataLoader):
         }
         for name in ('sampler', 'batch_size', 'drop_last'):
             del settings[name]  # the sampler of batches has them
-        settings['dataset'] = _SeededDataset(loader.dataset, loader.num_workers)
+        settings['dataset'] = _SeededDataset(loader.dataset)
         settings['batch_sampler'] = _NumberedBatches(loader.batch_sampler, place)
         super().__init__(**settings)
 
@@ -108,9 +108,11 @@ class ResumableDataLoader(DataLoader):
                     raise
                 restarts += 1
                 self._take_leave(iterator._workers, restarts)
-            self._iterator = None  # with workers that persist
+            iterator = self._iterator = None  # and with it the workers that are left
 
     def _start(self) -> Any:
+        if self._iterator is None:  # else it has workers that persist
+            watch(self.dataset.dataset, self.num_workers)
         iterator = super().__iter__()
         if self.num_workers and callable(signal.getsignal(signal.SIGCHLD)):
             # torch's handler raises wherever the training step is at that moment.
@@ -119,7 +121,7 @@ class ResumableDataLoader(DataLoader):
         return iterator
 
     def _take_leave(self, workers: list[Process], restarts: int) -> None:
-        """Reject the samples that workers died of, if that is what they died of.
+        """Reject the videos that workers died of, if that is what they died of.
 
         Raises:
             RuntimeError: if it is not, or there are too many.
@@ -127,7 +129,7 @@ class ResumableDataLoader(DataLoader):
         if not wait([worker.sentinel for worker in workers], timeout=10):
             raise RuntimeError('data loader: the connection to its workers was lost')
         for number, worker in enumerate(workers):
-            index, code = self.dataset.reading[number], worker.exitcode
+            code = worker.exitcode
             if code is None:
                 continue
             cause = signal.Signals(-code).name if code < 0 else f'exit code {code}'
@@ -136,8 +138,8 @@ class ResumableDataLoader(DataLoader):
                 reason = f'not read within {_SECONDS_PER_SAMPLE} s'
             if restarts > _MAX_RESTARTS or not (
                 -code in _KILLED
-                or (-code in _CRASHES and index >= 0)
-                and reject(self.dataset.dataset, index, reason)
+                or -code in _CRASHES
+                and reject_read_by(number, self.dataset.dataset, reason)
             ):
                 raise RuntimeError(
                     f'data loader: a worker ended with {cause}'
@@ -156,15 +158,10 @@ class _SeededDataset(Dataset):
 
     Args:
         dataset (Dataset): to read from.
-        num_workers (int): of its loader.
-
-    Attributes:
-        reading (Array): the sample that each worker reads, -1: none.
     """
 
-    def __init__(self, dataset: Dataset, num_workers: int) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.reading = RawArray('q', [-1] * num_workers)
 
     def __getattr__(self, name: str) -> Any:
         # Runner and hooks ask for ``metainfo`` and more.
@@ -178,15 +175,12 @@ class _SeededDataset(Dataset):
     def __getitem__(self, item: tuple[int, tuple[int, ...]]) -> Any:
         index, numbers = item
         seed_generators(*numbers)
-        worker = get_worker_info()
-        if worker is None:
+        if get_worker_info() is None:
             return self.dataset[index]
-        self.reading[worker.id] = index
         # Nothing handles it, so that it ends the process, whatever that hangs in.
         signal.setitimer(signal.ITIMER_REAL, _SECONDS_PER_SAMPLE)
         sample = self.dataset[index]
         signal.setitimer(signal.ITIMER_REAL, 0)
-        self.reading[worker.id] = -1
         return sample
 
 

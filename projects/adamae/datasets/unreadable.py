@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from mmaction.datasets import BaseActionDataset
 from mmaction.structures import ActionDataSample
-from mmengine.dataset import ConcatDataset
 from mmengine.logging import print_log
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from ..video.error import VideoError
 from .bad_videos import BadVideo
-from .from_config import video_name
+from .from_config import iter_built, video_name
 from .loading import UnopenableVideoError, UnreachableVideoError, guard_loading
 
 # With nine unreadable videos in ten, one sample in 40,000 comes to this.
@@ -50,31 +50,37 @@ def max_unreadable(total: int, share: float | None = None) -> int:
     return max(int(_MAX_SHARE * total), short)
 
 
-def reject(dataset: Any, index: int, reason: str) -> str | None:
-    """Keep a dataset from opening a video again, as one that failed by itself.
+def watch(dataset: Any, num_workers: int) -> None:
+    """Have datasets note what is read by each worker of a loader that starts.
+
+    Args:
+        dataset (Dataset): as the loader has it, perhaps with wrappers.
+        num_workers (int): of the loader.
+    """
+    for part in iter_built(dataset):
+        if isinstance(part, UnreadableVideos):
+            part.reading = torch.full((num_workers,), -1).share_memory_()
+
+
+def reject_read_by(worker: int, dataset: Any, reason: str) -> str | None:
+    """Keep a dataset from opening the video again that a worker was reading.
 
     For failures that the dataset cannot see: a decoder that ended or blocked its
     process. To be called in the main process, before it starts other workers;
     ``UnreadableVideosHook`` logs and counts it.
 
     Args:
-        dataset (Dataset): as the dataloader has it, perhaps with wrappers.
-        index (int): number of the sample in it.
+        worker (int): number of the worker, see :func:`watch`.
+        dataset (Dataset): as the loader has it.
         reason (str): one line, for the log and ``bad_videos.txt``.
 
     Returns:
-        str | None: name of the file; None if no dataset of this package has it.
+        str | None: name of the file; None if it was reading none.
     """
-    while not isinstance(dataset, UnreadableVideos):
-        if isinstance(dataset, ConcatDataset):
-            part, index = dataset._get_ori_dataset_idx(index)
-            dataset = dataset.datasets[part]
-        elif hasattr(dataset, '_get_ori_dataset_idx'):  # MMEngine's other wrappers
-            index = dataset._get_ori_dataset_idx(index)
-            dataset = dataset.dataset
-        else:
-            return None
-    return dataset.reject(index, reason)
+    for part in iter_built(dataset):
+        if isinstance(part, UnreadableVideos) and part.reading[worker] >= 0:
+            return part.reject(int(part.reading[worker]), reason)
+    return None
 
 
 class UnreadableDataSample(ActionDataSample):
@@ -123,9 +129,12 @@ class UnreadableVideos(BaseActionDataset):
         keep_unreadable (bool): while testing, go on with an
             :class:`UnreadableDataSample`. ``UnreadableVideosHook`` sets it, and reports
             what was found.
+        reading (Tensor): number of the video that each worker of a loader reads, be it
+            in place of another; -1: none. Of :func:`watch`, empty without.
     """
 
     keep_unreadable = False
+    reading = torch.zeros(0, dtype=torch.int64)
     _last_readable: int | None = None
     _flags = torch.zeros(0, dtype=torch.uint8)
 
@@ -235,12 +244,17 @@ class UnreadableVideos(BaseActionDataset):
     def _load(self, idx: int) -> Any:
         if idx in self._rejected:
             raise UnopenableVideoError(self._rejected[idx])
+        worker = get_worker_info()
+        note = self.reading[worker.id : worker.id + 1] if worker else self.reading[:0]
+        note.fill_(idx)
         try:
             return super().prepare_data(idx)
         except VideoError as error:
             if not isinstance(error, UnreachableVideoError):
                 self._require_root(error)
             raise
+        finally:
+            note.fill_(-1)
 
     def _require_root(self, error: VideoError) -> None:
         """Do not blame a video for the loss of the folder that all of them are in."""

@@ -156,7 +156,7 @@ class VideoReader:
         self.time_limit = time_limit
         self.coding = ''
         self._file = file
-        self._missing = 0
+        self._missing: int | None = None
         self._size: tuple[int, int] | None = None
         self._packets: list[Any] = []
         self._start_clock()

@@ -19,11 +19,12 @@ _BOXES = (
     *(b'ftyp', b'styp', b'free', b'skip', b'wide', b'uuid', b'sidx', b'mfra', b'udta'),
     *(b'meta', b'pnot', b'emsg', b'prft', b'pdin', b'ssix'),
 )
+_PAGE = 4096
 _LAST = 32  # packets: more than a frame is ever moved by reordering
 _EBML, _SEGMENT = bytes.fromhex('1A45DFA3'), bytes.fromhex('18538067')
 
 
-def missing_bytes(file: BinaryIO) -> int:
+def missing_bytes(file: BinaryIO) -> int | None:
     """Compare a file's size with that of its outermost elements.
 
     Matroska and WebM state the size of their segment, MP4 that of each box, AVI that of
@@ -33,23 +34,27 @@ def missing_bytes(file: BinaryIO) -> int:
         file (BinaryIO): seekable.
 
     Returns:
-        int: how many bytes there should be behind the end; 0 if none, or not stated.
+        int | None: how many bytes there should be behind the end; None if that is not
+        stated, or if the end was never written.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(12)
     end = 0
     if head.startswith(_EBML):
-        end = _matroska_end(file)
+        end = _matroska_end(file, size)
     elif head.startswith(b'RIFF'):
         end = _riff_end(file, size)
     elif head[4:8] in _BOXES:
         end = _mp4_end(file, size)
-    return max(0, end - size)
+    return max(0, end - size) if end else None
 
 
-def _matroska_end(file: BinaryIO) -> int:
+def _matroska_end(file: BinaryIO, size: int) -> int:
     """Give the end of the segment that is stated, or 0."""
+    file.seek(max(0, size - _PAGE))
+    if not any(file.read()):  # room that a download has reserved
+        return 0
     file.seek(0)
     head = file.read(4096)
     at = 0
@@ -114,21 +119,21 @@ class EndCheck:
     Args:
         container (InputContainer): of PyAV.
         stream (VideoStream): the video.
-        missing (int): what :func:`missing_bytes` gives.
+        missing (int | None): what :func:`missing_bytes` gives.
 
     Attributes:
         streams (list[Stream]): whose packets it has to see: more than the video where
             only the length of the longest stream is stated.
     """
 
-    def __init__(self, container: Any, stream: Any, missing: int) -> None:
+    def __init__(self, container: Any, stream: Any, missing: int | None) -> None:
         self._missing = missing
         self._container, self._stream = container, stream
         self._is_avi = container.format.name == 'avi'
         self._tag = _seconds(stream.metadata.get('DURATION', ''))
         matroska = 'matroska' in container.format.name
         self.streams = list(container.streams) if matroska else [stream]
-        if self._tag:
+        if self._tag or missing == 0:
             self.streams = [stream]
         self._index = stream.index
         self._time_bases = {s.index: float(s.time_base or 0) for s in self.streams}
@@ -187,6 +192,8 @@ class EndCheck:
             return float((stream.duration or 0) * stream.time_base)
         if 'matroska' not in container.format.name:
             return 0.0  # such as MPEG streams
+        if self._missing == 0:  # how long the last frame is shown, no packet may say
+            return 0.0
         length = (container.duration or 0) / av.time_base  # of the longest, be it sound
         if self._tag:  # which a program that cut the file may have left as it was
             return min(self._tag, length)

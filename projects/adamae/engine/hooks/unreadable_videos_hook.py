@@ -9,10 +9,14 @@ from typing import Any
 
 from mmaction.datasets import RepeatAugDataset
 from mmaction.registry import HOOKS
-from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.dist import (
+    all_gather_object,
+    broadcast_object_list,
+    get_rank,
+    is_main_process,
+)
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
-from torch.utils.data import Dataset
+from mmengine.runner import BaseLoop, Runner
 
 from ...datasets.bad_videos import (
     BadVideo,
@@ -21,6 +25,7 @@ from ...datasets.bad_videos import (
     write_bad_videos,
 )
 from ...datasets.from_config import iter_built, video_name
+from ...datasets.resumable_loader import ResumableDataLoader
 from ...datasets.unreadable import ALLOW_MORE, UnreadableVideos, max_unreadable
 from ...evaluation.masking_metric import MaskingMetric
 from ...video.error import VideoError
@@ -39,11 +44,12 @@ class UnreadableVideosHook(Hook):
     between), whichever process found it. Those in this file are not opened when the run
     is resumed, unless they have changed.
 
-    A validation or test set of :class:`.UnreadableVideos` is read to its end. What
-    could not be read counts as wrong in every metric of ``pred_score`` or
-    ``pred_label`` (except a top k of no more than k classes, which cannot be wrong; and
-    ``MaskingMetric``, which leaves it out), is named in a warning, and is counted as
-    ``val/unreadable`` or ``test/unreadable`` beside the metrics.
+    A validation or test set of :class:`.UnreadableVideos` is read to its end, also if a
+    video brings a worker of the loader down. What could not be read counts as wrong in
+    every metric of ``pred_score`` or ``pred_label`` (except a top k of no more than k
+    classes, which cannot be wrong; and ``MaskingMetric``, which leaves it out), is
+    named in a warning, and is counted as ``val/unreadable`` or ``test/unreadable``
+    beside the metrics.
 
     Args:
         skip_unreadable (bool): whether a test succeeds nevertheless. A validation while
@@ -190,16 +196,20 @@ class UnreadableVideosHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Let the validation set go on."""
-        self._begin(runner.val_dataloader.dataset)
+        self._begin(runner.val_loop)
 
     def before_test(self, runner: Runner) -> None:
         """Let the test set go on."""
-        self._begin(runner.test_dataloader.dataset)
+        self._begin(runner.test_loop)
 
-    def _begin(self, dataset: Dataset) -> None:
+    def _begin(self, loop: BaseLoop) -> None:
         self.errors: list[str] = []
         self.total = 0
-        for part in iter_built(dataset):
+        loader = loop.dataloader
+        if loader.num_workers and not isinstance(loader, ResumableDataLoader):
+            # Its workers may die; what they draw is the same in every epoch.
+            loop.dataloader = ResumableDataLoader(loader, lambda: (0, get_rank(), 0))
+        for part in iter_built(loader.dataset):
             # One sample a video is needed, which repeated augmentation does not give.
             if isinstance(part, UnreadableVideos) and not isinstance(
                 part, RepeatAugDataset
