@@ -1,5 +1,6 @@
 """The rows of ``faults.py``: what is done to a run, how often, and what is measured."""
 
+import os
 import random
 import re
 import shutil
@@ -7,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -16,6 +19,8 @@ from fault_runs import (
     ITERATIONS,
     TOOLS,
     Run,
+    children,
+    descendants,
     ended,
     first_difference,
     wait_for_end,
@@ -70,7 +75,7 @@ def wait_for_moment(run: Run, rng: random.Random, may_write: bool = False) -> bo
     if kind < 0.15:
         time.sleep(10 * delay)
     else:
-        run.wait_until(lambda: len(run.steps()) >= steps)
+        run.wait_for_steps(steps)
         if may_write and kind > 0.5:
             run.wait_until(run.partial)
             time.sleep(0.002 * delay)
@@ -137,18 +142,19 @@ def is_done(run: Run) -> bool:
     return run.process.returncode == 0 and (run.folder / LAST).exists()
 
 
-def sigterm(folder: Path, times: int = 20) -> dict:
-    """Tell the launcher to stop, again and again; saving is up to that."""
+def told_to_stop(folder: Path, name: str, times: int) -> dict:
+    """Send a signal to the launcher, again and again; nothing else saves."""
     whole = reference(folder, 'stopped', ONLY_WHEN_STOPPED)
     config = folder / 'stopped.py'
-    rng = random.Random(1)
+    number_of_signal = signal.Signals[name]
+    rng = random.Random(number_of_signal)
     count = in_start = number = 0
     codes: list[int] = []
     iterations: list[int] = []
     seconds: list[float] = []
     wrong: list[str] = []
     while count < times:
-        work = fresh(folder / 'sigterm' / str(number))
+        work = fresh(folder / name / str(number))
         number += 1
         work.with_name(f'{work.name}.log').unlink(missing_ok=True)
         saved = 0
@@ -158,7 +164,7 @@ def sigterm(folder: Path, times: int = 20) -> dict:
                 alive = wait_for_moment(run, rng) and count < times
                 start = time.monotonic()
                 if alive:
-                    run.process.send_signal(signal.SIGTERM)
+                    run.process.send_signal(number_of_signal)
                 code = run.process.wait(300)
             steps = run.steps()
             alive = alive and code != 0  # else it came too late
@@ -187,11 +193,245 @@ def sigterm(folder: Path, times: int = 20) -> dict:
         times=count,
         lost=f'at most {most} iterations',
         seen=text,
-        failed=bool(wrong) or most > 0 or set(codes) != {143} or max(seconds) > 60,
+        failed=bool(wrong)
+        or most > 0
+        or set(codes) != {128 + number_of_signal}
+        or max(seconds) > 60,
     )
+
+
+def two_interrupts(folder: Path, times: int = 5) -> dict:
+    """Interrupt the launcher twice, a tenth of a second apart."""
+    reference(folder, 'stopped', ONLY_WHEN_STOPPED)
+    rng = random.Random(2)
+    seconds, codes, left = [], [], 0
+    for number in range(times):
+        run = Run(folder / 'stopped.py', fresh(folder / 'two_interrupts' / str(number)))
+        with ended(run):
+            steps = rng.randint(1, STRIDE)
+            run.wait_for_steps(steps)
+            pids = run.family()
+            start = time.monotonic()
+            run.process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+            run.process.send_signal(signal.SIGINT)
+            codes.append(run.process.wait(300))
+            wait_for_end(pids)
+            seconds.append(time.monotonic() - start)
+            left += bool(run.partial())
+    return dict(
+        times=times,
+        lost='what was not saved before',
+        seen=f'exit codes {set(codes)}; all processes gone after {spread(seconds)}',
+        failed=set(codes) != {130},
+    )
+
+
+def rank_killed(folder: Path, times: int = 3) -> dict:
+    """Kill one rank of two, in a run that may start again as often."""
+    whole = reference(folder)
+    work = fresh(folder / 'rank_killed/run')
+    rng = random.Random(3)
+    run = Run(folder / 'plain.py', work, '--resume', MAX_RESTARTS=str(times))
+    seconds, repeated = [], []
+    with ended(run):
+        for _ in range(times):
+            steps = len(run.steps()) + rng.randint(1, 2 * STRIDE - 1)
+            run.wait_for_steps(steps)
+            ranks = [*children(run.process.pid)]
+            logged, count, start = run.steps()[-1], len(run.steps()), time.monotonic()
+            os.kill(rng.choice(ranks), signal.SIGKILL)
+            wait_for_end(ranks)
+            logged, count = max(logged, *run.steps()), len(run.steps())
+            run.wait_for_steps(count + 1)
+            seconds.append(time.monotonic() - start)
+            repeated.append(logged + 1 - run.steps()[count])
+        run.process.wait(600)
+    difference = first_difference(whole, work / LAST) if is_done(run) else 'code'
+    return dict(
+        times=times,
+        lost=f'updates repeated: {", ".join(map(str, repeated))}',
+        seen=f'next step after {spread(seconds)}; '
+        + (difference or 'bit-equal at the end'),
+        failed=bool(difference),
+    )
+
+
+def launcher_killed(folder: Path, times: int = 5) -> dict:
+    """Kill the launcher alone, then resume."""
+    whole = reference(folder, 'stopped', ONLY_WHEN_STOPPED)
+    work = fresh(folder / 'launcher_killed/run')
+    rng = random.Random(4)
+    seconds, lost = [], []
+    for number in range(times + 1):
+        run = Run(folder / 'stopped.py', work, '--resume')
+        with ended(run):
+            if number == times:
+                run.process.wait(600)
+                break
+            steps = rng.randint(1, 2 * STRIDE - 1)
+            run.wait_for_steps(steps)
+            ranks = [*descendants(run.process.pid)]
+            run.process.kill()
+            run.process.wait()
+            seconds.append(wait_for_end(ranks))
+            lost.append(run.steps()[-1] - run.saved())
+    difference = first_difference(whole, work / LAST) if is_done(run) else 'code'
+    return dict(
+        times=times,
+        lost=f'at most {max(lost)} iterations',
+        seen=f'ranks and workers gone after {spread(seconds)}; '
+        + (difference or 'bit-equal at the end'),
+        failed=bool(difference) or max(lost) > 0,
+    )
+
+
+def worker_killed(folder: Path, times: int = 10) -> dict:
+    """Kill loader workers of a run, one after the other."""
+    whole = reference(folder)
+    work = fresh(folder / 'worker_killed/run')
+    rng = random.Random(5)
+    run = Run(folder / 'plain.py', work)
+    kills = 0
+    with ended(run):
+        while kills < times:
+            steps = len(run.steps()) + rng.randint(1, 2 * STRIDE - 1)
+            if not run.wait_for_steps(steps):
+                break
+            workers = [w for r in children(run.process.pid) for w in children(r)]
+            if workers:
+                os.kill(rng.choice(workers), signal.SIGKILL)
+                kills += 1
+        run.process.wait(600)
+    difference = first_difference(whole, work / LAST) if is_done(run) else 'code'
+    return dict(
+        times=kills,
+        lost='nothing' if not difference else difference,
+        seen=difference or 'the run goes on, bit-equal at the end',
+        failed=bool(difference),
+    )
+
+
+def two_runs(folder: Path, times: int = 5) -> dict:
+    """Start further runs in the folder of one that trains."""
+    whole = reference(folder)
+    work = fresh(folder / 'two_runs/run')
+    run = Run(folder / 'plain.py', work)
+    codes, lines = [], []
+    with ended(run):
+        run.wait_until(run.steps)
+        for number in range(times):
+            arguments = ['--resume', '--overwrite'][number % 2 :][:1]
+            other = Run(folder / 'plain.py', work, *arguments, processes=1 + number % 2)
+            with ended(other):
+                codes.append(other.process.wait(300))
+            lines += re.findall(r'^error: .*no other run.*', other.output(), re.M)
+        run.process.wait(600)
+    difference = first_difference(whole, work / LAST) if is_done(run) else 'code'
+    return dict(
+        times=times,
+        lost='nothing' if not difference else difference,
+        seen=f'exit codes {set(codes)}, one line each; the first run is not touched',
+        failed=bool(difference) or set(codes) != {2},
+    )
+
+
+def spread(seconds: list[float]) -> str:
+    """Write median and maximum."""
+    return f'{median(seconds):.1f} s (at most {max(seconds):.1f} s)'
+
+
+def by_tests(*names: str, times: int = 1) -> Callable[[Path], dict]:
+    """Measure a row by tests of the suite, those included that are long."""
+
+    def measure(folder: Path) -> dict:
+        command = [sys.executable, '-m', 'pytest', '--runslow', '-q', '--tb=line']
+        command += [f'tests/{name}' for name in names]
+        counts, failed = Counter[str](), ''
+        for _ in range(times):
+            result = subprocess.run(
+                command, cwd=TOOLS.parent, capture_output=True, text=True
+            )
+            lines = result.stdout.splitlines() or [result.stderr]
+            for count, what in re.findall(
+                r'(\d+) (passed|failed|skipped|error)', lines[-1]
+            ):
+                counts[what] += int(count)
+            failed += '; '.join(x for x in lines if x.startswith('FAILED'))
+        seen = ', '.join(f'{count} {what}' for what, count in counts.items())
+        return dict(
+            times=counts.total() - counts['skipped'],
+            lost='as the tests say' if not failed else failed,
+            seen=f'tests: {seen}',
+            failed=bool(failed) or not counts['passed'],
+        )
+
+    return measure
 
 
 ROWS = {
     'sigkill': Row('SIGKILL of all processes, two ranks', sigkill),
-    'sigterm': Row('SIGTERM to the launcher, two ranks', sigterm),
+    'sigterm': Row(
+        'SIGTERM to the launcher, two ranks',
+        partial(told_to_stop, name='SIGTERM', times=20),
+    ),
+    'sigint': Row(
+        'Ctrl-C once, two ranks', partial(told_to_stop, name='SIGINT', times=5)
+    ),
+    'sigusr1': Row(
+        'SIGUSR1 to the launcher, two ranks',
+        partial(told_to_stop, name='SIGUSR1', times=5),
+    ),
+    'two_interrupts': Row('Ctrl-C twice, two ranks', two_interrupts),
+    'rank_killed': Row('SIGKILL of one rank of two, MAX_RESTARTS=3', rank_killed),
+    'launcher_killed': Row('SIGKILL of the launcher alone', launcher_killed),
+    'worker_killed': Row('SIGKILL of loader workers, two ranks', worker_killed),
+    'two_runs': Row('further runs in the same work folder', two_runs),
+    'write_killed': Row(
+        'SIGKILL of a process that only saves, max_keep_ckpts=1',
+        by_tests(
+            'engine/hooks/test_safe_checkpoint_hook.py::test_kills_while_writing',
+            times=5,
+        ),
+    ),
+    'damaged': Row(
+        'newest checkpoint cut, empty, gone, flipped, moved; bits flipped',
+        by_tests('launch/test_damaged_checkpoints.py', 'launch/test_resuming.py'),
+    ),
+    'disks': Row(
+        'disks full, read-only, gone; files too large; small /dev/shm',
+        by_tests(
+            'launch/test_disks.py',
+            'engine/hooks/test_safe_checkpoint_hook.py::test_full_disk',
+            'engine/hooks/test_safe_checkpoint_hook.py::test_a_file_that_grows_too_large',
+        ),
+    ),
+    'videos': Row(
+        'videos missing, cut, flipped, pipes, pictures; too many open files',
+        by_tests(
+            'launch/test_bad_videos.py',
+            'launch/test_unreadable.py',
+            'datasets/test_bad_videos.py',
+            'video/test_damage.py',
+        ),
+    ),
+    'workers': Row(
+        'loader workers that crash (SIGSEGV), are killed, hang, exit',
+        by_tests('datasets/test_resumable_loader.py'),
+    ),
+    'numbers': Row(
+        'NaN, Inf and 1e30 in losses, gradients, weights, moments',
+        by_tests(
+            'engine/hooks/test_finite_check_hook.py',
+            'engine/hooks/test_update_guard.py',
+            'tools/test_replay.py',
+        ),
+    ),
+    'code': Row(
+        'code in checkpoints, downloads, lists',
+        by_tests('launch/test_attacks.py', 'datasets/test_names_below_prefix.py'),
+    ),
+    'meeting': Row(
+        'a process or machine that never comes', by_tests('launch/test_meeting.py')
+    ),
 }

@@ -164,6 +164,10 @@ class Run:
             time.sleep(0.002)
         return self.process.poll() is None
 
+    def wait_for_steps(self, count: int) -> bool:
+        """Wait until this start has logged so many iterations."""
+        return self.wait_until(lambda: len(self.steps()) >= count)
+
     def family(self) -> list[int]:
         """Find all processes: ranks, loader workers, and at last the launcher."""
         return [*descendants(self.process.pid), self.process.pid]
@@ -178,13 +182,18 @@ class Run:
         wait_for_end(pids)
 
 
-def descendants(pid: int) -> Iterator[int]:
-    """Find the processes that a process has started, and theirs."""
+def children(pid: int) -> Iterator[int]:
+    """Find the processes that a process has started."""
     with suppress(FileNotFoundError, ProcessLookupError):
         for path in Path(f'/proc/{pid}/task').glob('*/children'):
-            for child in path.read_text().split():
-                yield from descendants(int(child))
-                yield int(child)
+            yield from map(int, path.read_text().split())
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Find the processes that a process has started, and theirs first."""
+    for child in children(pid):
+        yield from descendants(child)
+        yield child
 
 
 def is_alive(pid: int) -> bool:
