@@ -1,5 +1,7 @@
 """What is seen of a run on several processes that fails."""
 
+import signal
+
 import pytest
 
 from projects.adamae import launch
@@ -15,11 +17,31 @@ time.sleep(100)
 """
 
 
+DIE = """
+import os, signal, time
+if os.environ['TORCHELASTIC_RESTART_COUNT'] == '0':
+    if os.environ['LOCAL_RANK'] == '1':
+        os.kill(os.getpid(), signal.SIGKILL)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(2))
+    time.sleep(100)
+"""
+
+
+def test_a_lost_connection_that_is_reported_does_not_keep_from_a_restart(tmp_path):
+    script = tmp_path / 'die.py'
+    script.write_text(DIE)
+    processes = ('--standalone', '--nproc-per-node=2', '--max-restarts=1')
+    done = run_command(ROOT / 'tools/_torchrun.py', *processes, script)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize('code', [2, 3])
 def test_nothing_follows_an_error_that_was_reported(code, tmp_path):
     script = tmp_path / 'fail.py'
     script.write_text(FAIL.format(code=code))
-    processes = ('--standalone', '--nproc-per-node=2')
+    processes = ['--standalone', '--nproc-per-node=2']
+    if code == 2:  # nor is it repeated
+        processes.append('--max-restarts=1')
     done = run_command(ROOT / 'tools/_torchrun.py', *processes, script)
     lines = done.stderr.splitlines()
     if code == 2:
@@ -28,10 +50,17 @@ def test_nothing_follows_an_error_that_was_reported(code, tmp_path):
         assert done.returncode == 1 and 'exitcode  : 3' in done.stderr
 
 
-def test_others_wait_until_the_first_has_reported(monkeypatch, capsys):
+def test_others_wait_until_the_first_has_reported(monkeypatch, capsys, request):
     """A launcher stops all processes when one ends, the first among them."""
     slept = []
-    monkeypatch.setattr(errors.time, 'sleep', slept.append)
+
+    def sleep(seconds):
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        slept.append(seconds)
+
+    monkeypatch.setattr(errors.time, 'sleep', sleep)
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, previous))
     for rank in ('0', '1'):
         monkeypatch.setenv('SLURM_PROCID', '9')
         monkeypatch.setenv('SLURM_LOCALID', rank)

@@ -243,15 +243,16 @@ def rank_killed(folder: Path, times: int = 3) -> dict:
             os.kill(rng.choice(ranks), signal.SIGKILL)
             wait_for_end(ranks)
             logged, count = max(logged, *run.steps()), len(run.steps())
-            run.wait_for_steps(count + 1)
+            if not run.wait_for_steps(count + 1):
+                break
             seconds.append(time.monotonic() - start)
             repeated.append(logged + 1 - run.steps()[count])
         run.process.wait(600)
     difference = first_difference(whole, work / LAST) if is_done(run) else 'code'
     return dict(
-        times=times,
+        times=len(seconds) + (len(seconds) < times),
         lost=f'updates repeated: {", ".join(map(str, repeated))}',
-        seen=f'next step after {spread(seconds)}; '
+        seen=f'{len(seconds)} restarts, next step after {spread(seconds)}; '
         + (difference or 'bit-equal at the end'),
         failed=bool(difference),
     )
@@ -338,6 +339,8 @@ def two_runs(folder: Path, times: int = 5) -> dict:
 
 def spread(seconds: list[float]) -> str:
     """Write median and maximum."""
+    if not seconds:
+        return 'never'
     return f'{median(seconds):.1f} s (at most {max(seconds):.1f} s)'
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -65,6 +66,8 @@ def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except Exception as error:
         if rank_and_local_rank()[1] > 0:
+            # A hook of the run may have taken the launcher's signal over.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             time.sleep(_SECONDS_TO_STOP)
         # Who is not the first and still there is the only one with an error.
         text, is_clear = _describe(error, isinstance(error, kinds))
