@@ -168,16 +168,9 @@ class Run:
         """Wait until this start has logged so many iterations."""
         return self.wait_until(lambda: len(self.steps()) >= count)
 
-    def family(self) -> list[int]:
-        """Find all processes: ranks, loader workers, and at last the launcher."""
-        return [*descendants(self.process.pid), self.process.pid]
-
     def kill(self) -> None:
-        """Kill them all at once; torchrun's have sessions of their own."""
-        pids = self.family()
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """Kill launcher, ranks and loader workers at once."""
+        pids = kill_tree(self.process.pid)
         self.process.wait()
         wait_for_end(pids)
 
@@ -194,6 +187,19 @@ def descendants(pid: int) -> Iterator[int]:
     for child in children(pid):
         yield from descendants(child)
         yield child
+
+
+def kill_tree(pid: int) -> list[int]:
+    """Kill a process and all that it has started; gives their numbers.
+
+    The process group is not enough: torchrun's ranks have sessions of their own, and
+    get SIGTERM from the kernel when it dies.
+    """
+    pids = [*descendants(pid), pid]
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return pids
 
 
 def is_alive(pid: int) -> bool:
