@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from projects.adamae import launch
+from projects.adamae.engine.hooks import StopOnSignalHook
 from projects.adamae.launch import errors
 from tests.helpers import ROOT, free_port, run_command
 
@@ -69,6 +70,12 @@ def test_others_wait_until_the_first_has_reported(monkeypatch, capsys, request):
         assert len(slept) == int(rank)
         # Who is still there then has an error of its own.
         assert capsys.readouterr().err == 'error: missing\n'
+    hook = StopOnSignalHook()
+    hook._receive(signal.SIGTERM, None)
+    signal.signal(signal.SIGTERM, hook._receive)
+    with pytest.raises(SystemExit), launch.errors_in_one_line(ValueError):
+        raise ValueError('missing')
+    assert len(slept) == 1
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import Registry, build_from_cfg
 
+from ..engine.hooks.stop_on_signal_hook import is_told_to_stop
 from .distributed import rank_and_local_rank
 from .model_sizes import iter_dicts
 
@@ -65,8 +66,8 @@ def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if rank_and_local_rank()[1] > 0:
-            # A hook of the run may have taken the launcher's signal over.
+        # The launcher's signal may have come before: it will not come again.
+        if rank_and_local_rank()[1] > 0 and not is_told_to_stop():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             time.sleep(_SECONDS_TO_STOP)
         # Who is not the first and still there is the only one with an error.

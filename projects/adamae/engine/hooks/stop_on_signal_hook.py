@@ -38,6 +38,12 @@ class StoppedBySignalError(SystemExit):
         return self.message
 
 
+def is_told_to_stop() -> bool:
+    """Tell whether a signal has come that the run will obey after its step."""
+    hook = getattr(signal.getsignal(signal.SIGTERM), '__self__', None)
+    return isinstance(hook, StopOnSignalHook) and bool(hook._received)
+
+
 @HOOKS.register_module()
 class StopOnSignalHook(Hook):
     """Save a checkpoint and end when a signal asks for it.
