@@ -3,10 +3,10 @@
 import copy
 
 import fault_rows
+import fault_runs
 import faults
 import pytest
 import torch
-from fault_runs import first_difference
 from mmengine.logging import HistoryBuffer
 
 CHECKPOINT = dict(
@@ -50,7 +50,7 @@ def test_the_part_that_differs_is_named(tmp_path, change, name):
     change(other)
     for path, content in (('a', CHECKPOINT), ('b', other)):
         torch.save(content, tmp_path / path)
-    found = first_difference(tmp_path / 'a', tmp_path / 'b')
+    found = fault_runs.first_difference(tmp_path / 'a', tmp_path / 'b')
     assert found is None if name is None else name in found
 
 
@@ -82,14 +82,12 @@ def test_rows_are_measured_once_and_failures_told(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['sigkill', 'sigterm'])
-def test_two_kills(tmp_path, monkeypatch, name):
-    for module in (fault_rows, fault_rows.write_config.__globals__):
-        target = vars(module) if not isinstance(module, dict) else module
-        monkeypatch.setitem(target, 'ITERATIONS', 24)
+@pytest.mark.parametrize('name', ['SIGKILL', 'SIGTERM'])
+def test_two_of_each(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(fault_runs, 'ITERATIONS', 24)
     monkeypatch.setattr(fault_rows, 'LAST', 'iter_24.pth')
-    measure = fault_rows.ROWS[name].measure
-    arguments = dict(measure.keywords) if name == 'sigterm' else {}
-    measure = getattr(measure, 'func', measure)
-    result = measure(tmp_path, **(arguments | dict(times=2)))
+    if name == 'SIGKILL':
+        result = fault_rows.sigkill(tmp_path, times=2)
+    else:
+        result = fault_rows.told_to_stop(tmp_path, name, times=2)
     assert result['times'] == 2 and not result['failed'], result
