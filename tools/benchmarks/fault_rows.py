@@ -173,7 +173,8 @@ def told_to_stop(folder: Path, name: str, times: int) -> dict:
             if not alive:
                 break
             count += 1
-            codes.append(code)
+            # As a shell has it: before Python's handlers are there, the kernel ends it.
+            codes.append(128 - code if code < 0 else code)
             seconds.append(time.monotonic() - start)
             if steps:
                 saved = run.saved()
