@@ -233,15 +233,16 @@ def ended(*runs: Run) -> Iterator[None]:
 
 
 def content(path: Path) -> dict[str, Any]:
-    """Give what is in a checkpoint but clock times and the text of the config."""
+    """Give what is in a checkpoint but clock times, names of files and the config."""
     checkpoint = torch.load(path, weights_only=True)
     for key in ('cfg', 'time', 'experiment_name', 'mmengine_version'):
         checkpoint['meta'].pop(key)
     hub = checkpoint['message_hub']
     for name in ('train/time', 'train/data_time', 'train/memory'):
         hub['log_scalars'].pop(name, None)
-    for name in ('cfg', 'experiment_name', 'last_ckpt'):
-        hub['runtime_info'].pop(name, None)
+    for name in ('cfg', 'experiment_name', 'last_ckpt', 'passing_ckpts'):
+        for kind in ('runtime_info', 'resumed_keys'):
+            hub.get(kind, {}).pop(name, None)
     return checkpoint
 
 
