@@ -6,12 +6,14 @@ python := $(VENV)/bin/python
 pip := $(python) -m pip install --disable-pip-version-check
 pins := requirements/constraints.txt
 
-.PHONY: help env test slow demo lint clean
+.PHONY: help env test slow demo lint faults clean
 
 help:
 	@echo 'make env    virtual environment in $(VENV), with everything in it'
 	@echo 'make test   the tests                 make slow   the long ones too'
 	@echo 'make demo   watch AdaMAE learn        make lint   style and types'
+	@echo 'make faults kills, full disks and bad files against real runs: docs/reliability.md'
+	@echo '            (an hour or two; ROWS="sigkill sigterm" repeats some)'
 	@echo 'make clean  remove what make made     (PYTHON=..., VENV=... to choose)'
 
 env: $(stamp)
@@ -42,6 +44,9 @@ lint: env
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
+
+faults: env
+	PYTHONPATH=. $(python) tools/benchmarks/faults.py $(ROWS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -7,6 +7,7 @@ it may (--max-restarts).
 """
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -32,9 +33,12 @@ class Agent(LocalElasticAgent):
 
     def _monitor_workers(self, group: Any) -> Any:
         result = super()._monitor_workers(group)
-        # Others only say that they have lost the one which failed first.
-        first = min(result.failures.values(), key=lambda f: f.timestamp, default=None)
-        if first is not None and first.exitcode in REPORTED:
+        failures = result.failures.values()
+        reported = [f.timestamp for f in failures if f.exitcode in REPORTED]
+        # Who dies takes the connection of the others, which then report that.
+        ends = (*REPORTED, -signal.SIGTERM)
+        died = [f.timestamp for f in failures if f.exitcode not in ends]
+        if reported and min(reported) < min(died, default=math.inf):
             self._remaining_restarts = 0
         return result
 

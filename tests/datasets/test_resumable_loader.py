@@ -118,6 +118,17 @@ def test_a_crash_costs_one_sample(rejected):
     assert rejected == {5: 'the process that read it ended with SIGSEGV'}
 
 
+def test_a_worker_that_is_killed_between_two_passes():
+    loader = DataLoader(Draws(), batch_size=2, num_workers=1, persistent_workers=True)
+    loader = ResumableDataLoader(loader, lambda: (7, 0, 0))
+    first = [*loader]
+    (worker,) = loader._iterator._workers
+    worker.kill()
+    worker.join()
+    assert_same([*loader], first)
+    loader.close()
+
+
 @pytest.mark.slow
 def test_a_sample_that_never_comes_is_rejected(rejected, monkeypatch):
     monkeypatch.setattr(resumable_loader, '_SECONDS_PER_SAMPLE', 1)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from projects.adamae.launch import distributed
 from tests.helpers import ROOT, free_port
 
 MEET = 'from projects.adamae.launch import distributed; distributed._meet()'
@@ -19,6 +20,14 @@ def start(rank, port, seconds, world=2):
     return subprocess.Popen(
         [sys.executable, '-c', MEET], env=env, stderr=subprocess.PIPE, text=True
     )
+
+
+def test_the_first_never_comes(monkeypatch):
+    place = dict(RANK='1', WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', SECONDS_TO_MEET='0')
+    for name, value in {**place, 'MASTER_PORT': free_port()}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TimeoutError, match='nothing came of process 0;'):
+        distributed._meet()
 
 
 @pytest.mark.slow

@@ -94,8 +94,9 @@ class ResumableDataLoader(DataLoader):
         self.samples_read = self._skipped
         self._skipped = restarts = 0
         while True:
-            iterator = self._start()
+            iterator = self._iterator  # whose workers persist, or None
             try:
+                iterator = self._start()
                 for batch in iterator:
                     self.samples_read += len(self.batch_sampler.due.popleft())
                     restarts = 0

@@ -1,12 +1,12 @@
 """Several processes, killed and resumed, against several that are not."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from fault_runs import kill_tree, wait_for_end
 
 from tests.engine.loops.test_exact_resume import assert_same, make_config  # noqa: F401
 from tests.helpers import ROOT, run_command
@@ -24,15 +24,15 @@ def kill_after(iteration, *command):
     """Kill all processes of a run once it has saved that iteration."""
     process = subprocess.Popen(
         [str(part) for part in command],
-        start_new_session=True,
         env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'},
     )
     folder = command[command.index('--work-dir') + 1]
     while newest(folder) < iteration:
         assert process.poll() is None
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    pids = kill_tree(process.pid)
     process.wait()
+    wait_for_end(pids)
 
 
 @pytest.mark.slow

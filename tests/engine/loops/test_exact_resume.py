@@ -1,10 +1,7 @@
 """A run that is interrupted anywhere ends in the weights of one that is not."""
 
-import numpy as np
 import pytest
-import torch
-from mmengine.logging import HistoryBuffer
-from torch.utils._pytree import tree_flatten_with_path
+from fault_runs import first_difference
 
 from tests.helpers import run_tool, tiny_model_cfg, write_videos
 
@@ -61,29 +58,8 @@ def train(config, folder, *arguments, **options):
     run_tool('train', config, '--work-dir', folder, *arguments, **options)
 
 
-def content(path):
-    """Everything in a checkpoint but clock times and the text of the config."""
-    checkpoint = torch.load(path, weights_only=True)
-    for key in ('cfg', 'time', 'experiment_name', 'mmengine_version'):
-        checkpoint['meta'].pop(key)
-    hub = checkpoint['message_hub']
-    for name in ('train/time', 'train/data_time', 'train/memory'):
-        hub['log_scalars'].pop(name, None)
-    for name in ('cfg', 'experiment_name', 'last_ckpt'):
-        hub['runtime_info'].pop(name, None)
-    return checkpoint
-
-
 def assert_same(first, second):
-    leaves = [tree_flatten_with_path(content(path))[0] for path in (first, second)]
-    assert [name for name, _ in leaves[0]] == [name for name, _ in leaves[1]]
-    for (name, one), (_, other) in zip(*leaves, strict=True):
-        if isinstance(one, torch.Tensor):
-            assert torch.equal(one, other), name
-        elif isinstance(one, HistoryBuffer):
-            assert all(map(np.array_equal, one.data, other.data)), name
-        else:
-            assert one == other, name
+    assert first_difference(first, second) is None
 
 
 ITERATIONS = "train_cfg = dict(type='ResumableIterTrainLoop', max_iters=12)\n"
