@@ -105,6 +105,12 @@ def test_a_work_folder_that_is_gone_ends_training(
     assert f'{tmp_path / "run"}: the work folder is gone; mount it again' in line
 
 
+def test_a_checkpoint_that_cannot_be_written(toy, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch, 'save', raise_full)
+    line = one_line(capsys, run_tool, 'train', toy, f'--work-dir={tmp_path}')
+    assert 'No space left on device' in line and 'make room' in line
+
+
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs /dev/full')
 def test_a_log_on_a_full_disk_is_told_of_once(capsys):
     handler = logging.FileHandler('/dev/full')
