@@ -94,7 +94,7 @@ class ResumableDataLoader(DataLoader):
         self.samples_read = self._skipped
         self._skipped = restarts = 0
         while True:
-            iterator = self._iterator  # whose workers persist, or None
+            iterator: Any = self._iterator  # whose workers persist, or None
             try:
                 iterator = self._start()
                 for batch in iterator:
