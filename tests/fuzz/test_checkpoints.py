@@ -184,6 +184,9 @@ header = st.dictionaries(
         ),
     )
 )
+@example(
+    b'=\0\0\0\0\0\0\0{"\\n": {"shape": [], "dtype": "F32", "data_offsets": [1, 0]}}'
+)
 def test_safetensors(folder, content):
     path = folder / 'a.safetensors'
     path.write_bytes(content)

@@ -42,3 +42,9 @@ def test_option_without_value(capsys):
         load_tool('train').parse_args(['toy.py', '--cfg-options', 'batch_size'])
     assert exit_info.value.code == 2
     assert "expected KEY=VALUE, got 'batch_size'" in capsys.readouterr().err
+
+
+def test_names_of_other_people_do_not_make_a_second_line(capsys):
+    with pytest.raises(SystemExit), launch.errors_in_one_line(ValueError):
+        raise ValueError('a\nfake: line\x1b[2J of b.mp4')
+    assert capsys.readouterr().err == 'error: a\\nfake: line\\x1b[2J of b.mp4\n'

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..utils.checksums import is_archive, verify_checksums
 from ..utils.fileio import AtomicLocalBackend
 from ..utils.safe_loading import load_torch_file
+from ..utils.text import printable
 from .architecture import Architecture, Weights, arch_from_config, config_text, is_valid
 from .formats import abbreviate
 from .transformers import arch_from_transformers, transformers_config
@@ -83,7 +84,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return {'meta': file.metadata() or {}, 'state_dict': weights}
     except SafetensorError as error:
-        raise ValueError(f'{path}: damaged or no safetensors file: {error}') from None
+        reason = printable(str(error))  # names in the file are part of it
+        raise ValueError(f'{path}: damaged or no safetensors file: {reason}') from None
 
 
 def load_safely(path: str | Path, mmap: bool = False) -> Any:
