@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from projects.adamae import launch
 from tests.helpers import load_tool, run_tool
 
 
@@ -47,4 +48,4 @@ def test_option_without_value(capsys):
 def test_names_of_other_people_do_not_make_a_second_line(capsys):
     with pytest.raises(SystemExit), launch.errors_in_one_line(ValueError):
         raise ValueError('a\nfake: line\x1b[2J of b.mp4')
-    assert capsys.readouterr().err == 'error: a\\nfake: line\\x1b[2J of b.mp4\n'
+    assert capsys.readouterr().err == 'error: a fake: line\\x1b[2J of b.mp4\n'

@@ -126,7 +126,7 @@ def _describe(error: Exception, is_told: bool) -> tuple[str, bool]:
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f'{error.filename}: {error.strerror}'
     if isinstance(error, OSError) and error.errno in _ADVICE:
-        return _printable(f'{text}; {_ADVICE[error.errno]}'), True
+        return f'{text}; {_ADVICE[error.errno]}', True
     if _SHARED_MEMORY.search(text):
         text = f'a worker of a data loader had no room in /dev/shm: {text[:_LONGEST]}'
         return f'{text}; {SHARED_MEMORY_ADVICE}', True
@@ -134,14 +134,14 @@ def _describe(error: Exception, is_told: bool) -> tuple[str, bool]:
         return 'expected the name of a file, got one with NUL in it', True
     part = _Part(error)
     if whole := part.explain():
-        return _printable(whole), True
+        return whole, True
     if not is_told:
         if not text:  # such as an assertion without a message
             text = traceback.extract_tb(error.__traceback__)[-1].line or ''
         name = '' if is_caught else f'{type(error).__name__}: '
         more = ' ...' if len(text) > _LONGEST else ''
         text = f'{name}{text[:_LONGEST]}{more}'
-    return _printable(f'{part.key}: {text}' if part.key else text), is_told
+    return f'{part.key}: {text}' if part.key else text, is_told
 
 
 class _Part:
@@ -215,11 +215,6 @@ def _is_within(node: dict, part: Any) -> bool:
 
 def _join(key: str, name: Any) -> str:
     return f'{key}.{name}' if key else str(name)
-
-
-def _printable(text: str) -> str:
-    """Show what a terminal would swallow, such as NUL in a file name."""
-    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _save_traceback(error: Exception) -> str:
