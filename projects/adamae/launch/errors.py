@@ -20,6 +20,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import Registry, build_from_cfg
 
 from ..engine.hooks import StopOnSignalHook
+from ..utils.text import printable
 from .distributed import rank_and_local_rank
 from .model_sizes import iter_dicts
 
@@ -72,7 +73,7 @@ def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
         text, is_clear = _describe(error, isinstance(error, kinds))
         if not is_clear:
             text += _save_traceback(error)
-        print(f'error: {text}', file=sys.stderr, flush=True)
+        print(f'error: {printable(text)}', file=sys.stderr, flush=True)
         raise SystemExit(2) from None
 
 
