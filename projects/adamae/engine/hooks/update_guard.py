@@ -92,13 +92,13 @@ class UpdateGuard:
     @torch.no_grad()
     def _check(self, grads: list[Tensor]) -> None:
         if self._scaler is None:
-            norm = get_total_norm(grads).float()
+            squares = _sum_of_squares(grads)
         else:
             # Squares of scaled gradients may overflow where nothing is wrong. (On a
             # CPU, where there is no scaler, the largest one takes torch much longer.)
             self.scale = scale = self._scaler.scale(torch.ones_like(self.count))
-            norm = get_total_norm(grads, float('inf')).float() / scale
-        bad = (~norm.square().isfinite()).float()
+            squares = (get_total_norm(grads, float('inf')).float() / scale).square()
+        bad = (~squares.isfinite()).float()
         fatal = bad
         if self._scaler is not None:
             absurd = bad * (scale < _SMALLEST_SCALE)
@@ -119,6 +119,17 @@ class UpdateGuard:
         elif bad.item():
             for param in self._params:
                 param.grad = None
+
+
+def _sum_of_squares(grads: list[Tensor]) -> Tensor:
+    """Sum the squares of gradients, of which one that overflows makes an infinite sum.
+
+    On a CPU a scalar product takes half the time of a norm.
+    """
+    if any(g.is_cuda or g.dtype.itemsize < 4 for g in grads):
+        return get_total_norm(grads).float().square()
+    flat = [grad.reshape(-1) for grad in grads]
+    return torch.stack([torch.dot(g, g).float() for g in flat]).sum()
 
 
 class Later:
