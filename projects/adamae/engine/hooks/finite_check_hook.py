@@ -243,7 +243,9 @@ class FiniteCheckHook(Hook):
             except OSError as error:
                 line += f'. No report is written: {error}'
             else:
-                line += f'. Repeat it with: python tools/replay.py CONFIG {path}'
+                # MMEngine writes it there, with the options of the command line.
+                config = path.with_name(Path(runner.cfg.filename or 'CONFIG').name)
+                line += f'. Repeat it with: python tools/replay.py {config} {path}'
         if involved:
             runner.logger.error(f'{line}; whole batch: {_names([step])}')
         lines = [line] if get_world_size() == 1 else all_gather_object(line)
