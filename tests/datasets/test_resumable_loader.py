@@ -163,9 +163,12 @@ def test_workers_that_cannot_stay_alive_end_the_run(
     assert not rejected
 
 
-def test_errors_of_a_dataset_pass(rejected):
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize('kind', [RuntimeError, ConnectionError, EOFError])
+def test_errors_of_a_dataset_pass(kind, workers, rejected):
     def fail(*_):
-        raise RuntimeError('a bug')
+        raise kind('of a file')
 
-    with pytest.raises(RuntimeError, match='a bug'):
-        load(dataset=Draws({4: fail}), num_workers=1)
+    with pytest.raises(kind, match='of a file'):
+        load(dataset=Draws({4: fail}), num_workers=workers)
+    assert not rejected

@@ -104,8 +104,10 @@ class ResumableDataLoader(DataLoader):
                 return
             # The connection to a worker ends, or torch has seen that the worker has.
             except (RuntimeError, EOFError, ConnectionError) as error:
-                of_dataset = isinstance(error, RuntimeError)
-                if of_dataset and not str(error).startswith('DataLoader worker'):
+                text, is_other = str(error), isinstance(error, RuntimeError)
+                is_other = is_other and not text.startswith('DataLoader worker')
+                # "Caught ...": the dataset's own, such as of a remote file.
+                if is_other or text.startswith('Caught ') or not self.num_workers:
                     raise
                 restarts += 1
                 self._take_leave(iterator._workers, restarts)
