@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmaction.visualization import ActionVisualizer
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.visualization import Visualizer
 
 from projects.adamae.models.tokens import TokenSample, split_ids
 from projects.adamae.video.writer import encode_video
@@ -39,7 +41,7 @@ def run_tool(name, *arguments, **cfg_options):
         options.insert(0, '--cfg-options')
     # MMEngine names a run by the second; two of one second would share their state.
     # Loggers that an earlier test left behind write to its terminal, which is closed.
-    for kind in (MessageHub, MMLogger):
+    for kind in (MessageHub, MMLogger, ActionVisualizer, Visualizer):
         kind._instance_dict.clear()
     load_tool(name).main([*map(str, arguments), *options])
 
