@@ -22,6 +22,11 @@ from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_replaced
 from .safeguards import add_safeguards, unreadable_videos_hook
 from .value_checks import check_values
 
+# Options that would come too late, and what to do instead.
+_TOO_LATE = {
+    'custom_imports': 'write it into a config, which is read before its options',
+    'launcher': 'use --launcher, or tools/dist_train.sh',
+}
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
@@ -55,6 +60,9 @@ def load_config(args: Namespace) -> Config:
             f'{args.config}: expected a config, got {type(error).__name__}: {text}'
         ) from error
     for key in args.cfg_options:
+        advice = _TOO_LATE.get(key.partition('.')[0])
+        if advice:
+            raise ValueError(f'--cfg-options: {key} has no effect here; {advice}')
         _warn_unknown_option(cfg, key)
     options = parse_options(cfg.to_dict(), args.cfg_options)
     try:
