@@ -125,3 +125,8 @@ def test_a_shared_parameter_is_updated_once_if_told_so():
     groups = build_optim_wrapper(model, cfg).optimizer.param_groups
     held = [id(p) for group in groups for p in group['params']]
     assert sorted(held) == sorted(id(p) for p in model.parameters())
+
+
+def test_a_whole_number_equals_the_same_decimal_number():
+    groups = [dict(params=[k], lr=lr) for k, lr in enumerate((10, 10.0, 1))]
+    assert [g['params'] for g in merge_param_groups(groups)] == [[0, 1], [2]]

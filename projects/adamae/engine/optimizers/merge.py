@@ -44,7 +44,7 @@ def merge_param_groups(
                 if key not in (*_MEMBERS, *_APPLIED, 'group_name')
             },
         }
-        key = tuple(sorted((name, repr(value)) for name, value in settings.items()))
+        key = tuple(sorted((name, _repr(value)) for name, value in settings.items()))
         into = merged.setdefault(key, {'params': [], **settings})
         for name in _MEMBERS:
             if name in group:
@@ -52,6 +52,12 @@ def merge_param_groups(
         label = ' '.join(f'{k}={v}' for k, v in settings.items())
         into.setdefault('group_name', group.get('group_name', label))
     return list(merged.values())
+
+
+def _repr(value: Any) -> str:
+    """Write a setting down; a learning rate of 10 equals one of 10.0."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return repr(float(value) if is_number else value)
 
 
 def explain_mismatch(optimizer: Optimizer) -> None:
