@@ -5,6 +5,9 @@ stamp := $(VENV)/.installed
 python := $(VENV)/bin/python
 pip := $(python) -m pip install --disable-pip-version-check
 pins := requirements/constraints.txt
+# Files of tests side by side, each process with one thread.
+JOBS ?= 2
+pytest := OMP_NUM_THREADS=1 $(python) -m pytest -n $(JOBS) --dist loadfile
 
 .PHONY: help env test slow demo lint faults clean
 
@@ -14,7 +17,7 @@ help:
 	@echo 'make demo   watch AdaMAE learn        make lint   style and types'
 	@echo 'make faults kills, full disks and bad files against real runs: docs/reliability.md'
 	@echo '            (an hour or two; ROWS="sigkill sigterm" repeats some)'
-	@echo 'make clean  remove what make made     (PYTHON=..., VENV=... to choose)'
+	@echo 'make clean  remove what make made     (PYTHON=, VENV=, JOBS= to choose)'
 
 env: $(stamp)
 
@@ -32,10 +35,10 @@ $(stamp): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	@touch $@
 
 test: env
-	$(python) -m pytest
+	$(pytest)
 
 slow: env
-	$(python) -m pytest --runslow
+	$(pytest) --runslow
 
 demo: env
 	$(python) tools/demo.py

@@ -2,6 +2,7 @@
 
 import gc
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 import projects.adamae  # noqa: F401  registers the components, before anything else
+from projects.adamae.engine.hooks.stop_on_signal_hook import SIGNALS
 from projects.adamae.utils import cpu
 
 # Every dataset of MMEngine collects garbage when it is built: half a second with all
@@ -42,8 +44,11 @@ def _fresh_start():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     cpu.stop_onednn()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)  # a run that fails leaves its own
 
 
 @pytest.fixture
