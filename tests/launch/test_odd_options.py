@@ -96,9 +96,9 @@ TRAIN = [
     ('custom_hooks.0', '3', 'expected custom_hooks.0.NAME=VALUE'),
     (DATASET, 'None', 'a value, got None'),
     ('model.backbone', 'None', 'a value, got None'),
-    # too late
+    # without effect
     ('launcher', 'pytorch', 'use --launcher'),
-    ('custom_imports.imports', '[os]', 'write it into a config'),
+    ('custom_imports', {'imports': '[no_such_module]'}, 'no_such_module'),
     # places
     (f'{DATASET}.data_root', 'a\0b', r"without NUL, got 'a\x00b'"),
     ('default_hooks.checkpoint.out_dir', '{tmp}/file', 'can be written to'),

@@ -1,5 +1,6 @@
 """Values of ``--cfg-options``."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,12 @@ def test_home_folder(toy):
     home = str(Path.home())
     args = load_tool('train').parse_args([str(toy), '--work-dir=~/run'])
     assert launch.load_config(args).work_dir == f'{home}/run'
+
+
+def test_modules_named_by_an_option_are_imported(toy, tmp_path, monkeypatch):
+    """MMEngine imports those of the file only."""
+    (tmp_path / 'named_by_an_option.py').touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ['--cfg-options', 'custom_imports.imports=[named_by_an_option]']
+    launch.load_config(load_tool('train').parse_args([str(toy), *options]))
+    assert sys.modules.pop('named_by_an_option')

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.utils import import_modules_from_strings
 
 from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
@@ -22,11 +23,6 @@ from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_replaced
 from .safeguards import add_safeguards, unreadable_videos_hook
 from .value_checks import check_values
 
-# Options that would come too late, and what to do instead.
-_TOO_LATE = {
-    'custom_imports': 'write it into a config, which is read before its options',
-    'launcher': 'use --launcher, or tools/dist_train.sh',
-}
 # What a config must have to train.
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
@@ -60,15 +56,22 @@ def load_config(args: Namespace) -> Config:
             f'{args.config}: expected a config, got {type(error).__name__}: {text}'
         ) from error
     for key in args.cfg_options:
-        advice = _TOO_LATE.get(key.partition('.')[0])
-        if advice:
-            raise ValueError(f'--cfg-options: {key} has no effect here; {advice}')
+        if key == 'launcher':
+            raise ValueError(
+                '--cfg-options: launcher has no effect here; use --launcher, or '
+                'tools/dist_train.sh'
+            )
         _warn_unknown_option(cfg, key)
     options = parse_options(cfg.to_dict(), args.cfg_options)
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options: {error.args[0]}') from error
+    if any(key.partition('.')[0] == 'custom_imports' for key in options):
+        try:
+            import_modules_from_strings(**cfg.custom_imports)
+        except Exception as error:
+            raise ValueError(f'--cfg-options: custom_imports: {error}') from error
     content = cfg.to_dict()
     loaders = (f'{split}_dataloader' for split in SPLITS)
     for key in ('model', 'model.backbone', 'model.cls_head', *loaders):
