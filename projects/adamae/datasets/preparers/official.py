@@ -18,7 +18,8 @@ from ...video.folder import VIDEO_SUFFIXES, find_videos
 from .collection import Collection, Sample
 
 _SUFFIXES = '.csv', '.json', '.txt'
-_HEAD = 1 << 16  # bytes that tell what a file is
+_HEAD = 1 << 16  # bytes that tell what a file is,
+_LINES = 500  # and lines: they fit into them
 
 
 class Row(NamedTuple):
@@ -376,7 +377,9 @@ def recognize(file: str | Path) -> str | None:
             if re.search(pattern, head):
                 return kind
         return None
-    columns = {c.strip().lower() for c in next(csv.reader([lines[0]]))}
+    delimiter = '\t' if '\t' in lines[0] else ','
+    first = next(csv.reader([lines[0]], delimiter=delimiter))
+    columns = {column.strip().lower() for column in first}
     if 'youtube_id' in columns:
         return 'kinetics'
     if len(columns) > 1 and {'start', 'end'} <= columns:
@@ -387,7 +390,7 @@ def recognize(file: str | Path) -> str | None:
         return 'ssv2'
     for kind, (name, pattern) in _TEXT.items():
         if re.fullmatch(name, os.path.basename(file)) and all(
-            re.fullmatch(pattern, line) for line in lines[:3]
+            re.fullmatch(pattern, line) for line in lines[:_LINES]
         ):
             return kind
     return None
