@@ -9,11 +9,11 @@ those of the film that they are from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from .collection import Collection
-from .official import Row, Videos, collect, files_by_role, read_json, some
+from .official import Annotations, Row, Videos, collect, files_by_role, read_json, some
 
 _FILES = 'Diving48_V2_train.json, Diving48_V2_test.json and Diving48_vocab.json'
 _ROLES = {
@@ -23,7 +23,7 @@ _ROLES = {
 }
 
 
-def read(videos: str | Path, annotations: Sequence[str | Path]) -> Collection:
+def read(videos: str | Path, annotations: Annotations) -> Collection:
     """Read Diving48, version 2.
 
     The test list becomes ``val``, which MMAction2's configs use for tests as well:
@@ -31,7 +31,7 @@ def read(videos: str | Path, annotations: Sequence[str | Path]) -> Collection:
 
     Args:
         videos (str | Path): folder of ``VID_NAME.mp4``, at any depth, with any ending.
-        annotations (Sequence[str | Path]): the three JSON files or their folder.
+        annotations (Annotations): the three JSON files or their folder.
 
     Returns:
         Collection: with classes such as ``Back+15som+05Twis+FREE``.

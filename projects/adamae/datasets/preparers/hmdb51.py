@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 
 from .collection import Collection
 from .official import (
+    Annotations,
     Row,
     Videos,
     annotation_files,
+    as_paths,
     check_fold,
     collect,
     read_lines,
@@ -27,9 +28,7 @@ from .official import (
 _SPLITS = {'0': None, '1': 'train', '2': 'val'}
 
 
-def read(
-    videos: str | Path, annotations: Sequence[str | Path], fold: int = 1
-) -> Collection:
+def read(videos: str | Path, annotations: Annotations, fold: int = 1) -> Collection:
     """Read one split of HMDB51.
 
     What is for testing becomes ``val``, which MMAction2's configs use for tests as
@@ -37,7 +36,7 @@ def read(
 
     Args:
         videos (str | Path): folder of the videos, in folders of classes or not.
-        annotations (Sequence[str | Path]): the text files or their folder.
+        annotations (Annotations): the text files or their folder.
         fold (int): number of the split, 1 to 3. Defaults to 1.
 
     Returns:
@@ -68,7 +67,7 @@ def read(
         raise FileNotFoundError(
             f'--labels: expected {expected}, found none for '
             f'{", ".join(lacking[:3]) or "any class"} in '
-            f'{", ".join(map(str, annotations))}'
+            f'{", ".join(map(str, as_paths(annotations)))}'
         )
     rows = []
     for label in classes:

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from .collection import SPLITS, Collection
 from .official import (
+    Annotations,
     Row,
     Videos,
     annotation_files,
+    as_paths,
     collect,
     read_lines,
     split_of,
@@ -29,12 +30,12 @@ _FILES = 'train.csv, and val.csv and test.csv if wanted, with the column youtube
 _NEEDED = 'youtube_id', 'time_start', 'time_end'
 
 
-def read(videos: str | Path, annotations: Sequence[str | Path]) -> Collection:
+def read(videos: str | Path, annotations: Annotations) -> Collection:
     """Read a Kinetics data set. Missing videos are normal.
 
     Args:
         videos (str | Path): folder of the videos, by class, by split, or neither.
-        annotations (Sequence[str | Path]): the CSV files or their folder.
+        annotations (Annotations): the CSV files or their folder.
 
     Returns:
         Collection: with the class names in alphabetical order, as everywhere.
@@ -62,7 +63,7 @@ def read(videos: str | Path, annotations: Sequence[str | Path]) -> Collection:
     if not classes:
         raise FileNotFoundError(
             f'--labels: expected {_FILES}, got no labels for training in '
-            f'{", ".join(map(str, annotations))}; they say what the classes are'
+            f'{", ".join(map(str, as_paths(annotations)))}; they name the classes'
         )
     below = Videos(videos)
     clips = Counter(name.rsplit('_', 2)[0] for name in {row.name for row in rows})

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ...utils.text import printable
 from ...video.folder import VIDEO_SUFFIXES, find_videos
 from .collection import Collection, Sample
 
+#: Files or folders; one alone may stand for itself.
+Annotations: TypeAlias = str | Path | Sequence[str | Path]
 _SUFFIXES = '.csv', '.json', '.txt'
 _HEAD = 1 << 16  # bytes that tell what a file is,
 _LINES = 500  # and lines: they fit into them
@@ -210,13 +212,20 @@ def some(names: Iterable[str], count: int = 3) -> str:
     return ', '.join(names[:count]) + ', ...' * (len(names) > count)
 
 
+def as_paths(annotations: Annotations) -> list[Path]:
+    """List paths; one alone may stand for itself."""
+    if isinstance(annotations, (str, os.PathLike)):
+        return [Path(annotations)]
+    return [Path(path) for path in annotations or ()]
+
+
 def annotation_files(
-    annotations: Sequence[str | Path], kind: str, expected: str
+    annotations: Annotations, kind: str, expected: str
 ) -> list[tuple[Path, bool]]:
     """List annotation files, those below folders among them.
 
     Args:
-        annotations (Sequence[str | Path]): files and folders.
+        annotations (Annotations): files and folders.
         kind (str): the data set, for errors.
         expected (str): its files, for errors.
 
@@ -228,7 +237,8 @@ def annotation_files(
         FileNotFoundError: if there is none.
     """
     files: dict[Path, bool] = {}
-    for path in map(Path, annotations):
+    paths = as_paths(annotations)
+    for path in paths:
         if path.is_file():
             files[path] = True
         elif not path.is_dir():
@@ -240,7 +250,7 @@ def annotation_files(
                 if file.suffix.lower() in _SUFFIXES and file.is_file():
                     files.setdefault(file, False)
     if not files:
-        where = ', '.join(map(str, annotations)) or 'no --labels'
+        where = ', '.join(map(str, paths)) or 'no --labels'
         raise FileNotFoundError(
             f'--labels: expected {expected}, the official files of {kind}, or their '
             f'folder, got {where}'
@@ -249,7 +259,7 @@ def annotation_files(
 
 
 def files_by_role(
-    annotations: Sequence[str | Path],
+    annotations: Annotations,
     kind: str,
     expected: str,
     roles: Mapping[str, str],
@@ -258,7 +268,7 @@ def files_by_role(
     """Find the files of a data set by their names.
 
     Args:
-        annotations (Sequence[str | Path]): files and folders.
+        annotations (Annotations): files and folders.
         kind (str): the data set.
         expected (str): its files, for errors.
         roles (Mapping[str, str]): what each file is for, and a regular expression for
@@ -289,7 +299,7 @@ def files_by_role(
         if role not in found:
             raise FileNotFoundError(
                 f'--labels: expected {expected}, found no file for {role} in '
-                f'{", ".join(map(str, annotations))}; restore it'
+                f'{", ".join(map(str, as_paths(annotations)))}; restore it'
             )
     return found
 

@@ -8,11 +8,12 @@ as also read by MMAction2's ``tools/data/parse_file_list.py``. ``train`` and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from .collection import Collection
 from .official import (
+    Annotations,
     Row,
     Videos,
     class_names,
@@ -36,12 +37,12 @@ _ROLES = {
 }
 
 
-def read(videos: str | Path, annotations: Sequence[str | Path]) -> Collection:
+def read(videos: str | Path, annotations: Annotations) -> Collection:
     """Read Something-Something v2.
 
     Args:
         videos (str | Path): folder of ``ID.webm``, at any depth, with any ending.
-        annotations (Sequence[str | Path]): the JSON files or their folder. Videos of
+        annotations (Annotations): the JSON files or their folder. Videos of
             the test set have no label unless ``test-answers.csv`` is among them.
 
     Returns:

@@ -9,11 +9,12 @@ one person or scene) is in both lists.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from .collection import Collection
 from .official import (
+    Annotations,
     Row,
     Videos,
     check_fold,
@@ -24,9 +25,7 @@ from .official import (
 )
 
 
-def read(
-    videos: str | Path, annotations: Sequence[str | Path], fold: int = 1
-) -> Collection:
+def read(videos: str | Path, annotations: Annotations, fold: int = 1) -> Collection:
     """Read one split of UCF101.
 
     There are two lists. The test list becomes ``val``, which MMAction2's configs use
@@ -34,7 +33,7 @@ def read(
 
     Args:
         videos (str | Path): folder of the videos, at any depth, with any ending.
-        annotations (Sequence[str | Path]): the text files or their folder.
+        annotations (Annotations): the text files or their folder.
         fold (int): number of the split, 1 to 3. Defaults to 1.
 
     Returns:
