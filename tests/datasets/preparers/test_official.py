@@ -255,9 +255,9 @@ def test_videos_or_files_of_another_data_set(tmp_path, kind):
     videos, annotations = miniatures.BUILDERS[kind](tmp_path / kind)
     _, others = miniatures.BUILDERS[other](tmp_path / other)
     file = next(f for f in sorted(others[0].iterdir()) if 'train' in f.name)
-    # ssv2's train.json is of the right name for no other kind, and csv for none here.
-    with pytest.raises(ValueError, match=f'a file of {other}: use the kind {other}'):
-        read(kind, videos, [file])
+    for given in ([file], others[0]):
+        with pytest.raises(ValueError, match=f'of {other}: use the kind {other}'):
+            read(kind, videos, given)
     (tmp_path / 'empty').mkdir()
     miniatures.write_clip(tmp_path / 'empty/film.mp4')
     with pytest.raises(

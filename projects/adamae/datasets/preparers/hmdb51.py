@@ -22,6 +22,7 @@ from .official import (
     check_fold,
     collect,
     read_lines,
+    reject_others,
     wrong_file,
 )
 
@@ -50,7 +51,8 @@ def read(videos: str | Path, annotations: Annotations, fold: int = 1) -> Collect
     check_fold(fold)
     expected = f'CLASS_test_split{fold}.txt for each class'
     folds: dict[str, dict[int, Path]] = defaultdict(dict)
-    for file, by_name in annotation_files(annotations, 'hmdb51', expected):
+    files = annotation_files(annotations, 'hmdb51', expected)
+    for file, by_name in files:
         match = re.fullmatch(r'(.+)_test_split(\d)\.txt', file.name)
         if match is None:
             if by_name:
@@ -63,6 +65,8 @@ def read(videos: str | Path, annotations: Annotations, fold: int = 1) -> Collect
             )
     classes = sorted(folds)
     lacking = [name for name in classes if fold not in folds[name]]
+    if not classes:
+        reject_others([file for file, _ in files], 'hmdb51', expected)
     if not classes or lacking:
         raise FileNotFoundError(
             f'--labels: expected {expected}, found none for '

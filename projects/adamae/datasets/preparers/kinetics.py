@@ -22,6 +22,7 @@ from .official import (
     as_paths,
     collect,
     read_lines,
+    reject_others,
     split_of,
     wrong_file,
 )
@@ -46,7 +47,8 @@ def read(videos: str | Path, annotations: Annotations) -> Collection:
     """
     sources: dict[str, Path] = {}
     rows: list[Row] = []
-    for file, by_name in annotation_files(annotations, 'kinetics', _FILES):
+    files = annotation_files(annotations, 'kinetics', _FILES)
+    for file, by_name in files:
         found = _rows(file)
         if found is None and by_name:
             raise wrong_file(file, 'kinetics', _FILES)
@@ -60,6 +62,8 @@ def read(videos: str | Path, annotations: Annotations) -> Collection:
         rows += found or ()
     rows.sort(key=lambda row: SPLITS.index(row.split))
     classes = sorted({r.label for r in rows if r.split == 'train' and r.label})
+    if not rows:
+        reject_others([file for file, _ in files], 'kinetics', _FILES)
     if not classes:
         raise FileNotFoundError(
             f'--labels: expected {_FILES}, got no labels for training in '

@@ -57,8 +57,7 @@ class Videos:
 
     def __init__(self, root: str | Path) -> None:
         self.root = str(root)
-        files = find_videos(root, '--videos')
-        self.names = [Path(os.path.relpath(f, root)).as_posix() for f in files]
+        self.names = list(video_names(root))
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for name in self.names:
             self._by_stem[stem(name)].append(name)
@@ -70,6 +69,14 @@ class Videos:
     def named(self, text: str) -> list[str]:
         """List the videos with this name, without folder and ending."""
         return self._by_stem.get(text, [])
+
+
+def video_names(root: str | Path) -> dict[str, str]:
+    """Give the path of every video below a folder by its name, with ``/``."""
+    # There may be a million: os.path.relpath would take a minute.
+    prefix = os.path.join(str(Path(root)), '')
+    files = find_videos(root, '--videos')
+    return {f.removeprefix(prefix).replace(os.sep, '/'): f for f in files}
 
 
 def stem(name: str) -> str:
@@ -246,9 +253,11 @@ def annotation_files(
                 f'--labels: expected {expected}, found nothing at {path.absolute()}'
             )
         else:
-            for file in sorted(path.rglob('*')):
-                if file.suffix.lower() in _SUFFIXES and file.is_file():
-                    files.setdefault(file, False)
+            for folder, folders, names in os.walk(path):
+                folders.sort()
+                for name in sorted(names):
+                    if name.lower().endswith(_SUFFIXES):
+                        files.setdefault(Path(folder, name), False)
     if not files:
         where = ', '.join(map(str, paths)) or 'no --labels'
         raise FileNotFoundError(
@@ -283,7 +292,8 @@ def files_by_role(
         ValueError: if two files have the same role, or one given by name has none.
     """
     found: dict[str, Path] = {}
-    for file, by_name in annotation_files(annotations, kind, expected):
+    files = annotation_files(annotations, kind, expected)
+    for file, by_name in files:
         name = file.name
         role = next((r for r, p in roles.items() if re.fullmatch(p, name, re.I)), None)
         if role in found:
@@ -295,6 +305,8 @@ def files_by_role(
             found[role] = file
         elif by_name and role is None:
             raise wrong_file(file, kind, expected)
+    if not found:
+        reject_others([file for file, _ in files], kind, expected)
     for role in required:
         if role not in found:
             raise FileNotFoundError(
@@ -308,6 +320,13 @@ def check_fold(fold: int) -> None:
     """Reject a number of a split that UCF101 and HMDB51 do not have."""
     if not 1 <= fold <= 3:
         raise ValueError(f'--split-number: expected 1, 2 or 3, got {fold}')
+
+
+def reject_others(files: Iterable[Path], kind: str, expected: str) -> None:
+    """Say of which data set files are, if they are of another one."""
+    for file in files:
+        if recognize(file) not in (None, kind):
+            raise wrong_file(file, kind, expected)
 
 
 def wrong_file(file: Path, kind: str, expected: str) -> ValueError:

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import av
 
 from ...video.error import PYAV_ERRORS
-from ...video.folder import VIDEO_SUFFIXES, find_videos
+from ...video.folder import VIDEO_SUFFIXES
 from .collection import Collection, Sample
-from .official import Annotations, as_paths, some
+from .official import Annotations, as_paths, some, video_names
 from .transcode import (
     TargetError,
     TranscodeSpec,
@@ -75,8 +75,7 @@ def read(
         ValueError: if a line is of another form, or lines contradict each other.
     """
     root, tables = str(videos), as_paths(annotations)
-    files = find_videos(root, '--videos')
-    names = {Path(os.path.relpath(file, root)).as_posix(): file for file in files}
+    names = video_names(root)
     if (length is None) == (not tables):
         raise ValueError(
             'expected segments from --labels, a table of them, or of one --length, got '
