@@ -305,3 +305,51 @@ def test_recognizes_the_files_of_each_data_set(tmp_path, kind, monkeypatch):
 def test_recognizes_other_files(tmp_path, name, text, kind):
     (tmp_path / name).write_text(text)
     assert recognize(tmp_path / name) == kind
+
+
+LONG = 'x' * 200_000
+
+
+@pytest.mark.parametrize(
+    'kind, file, text, message',
+    [
+        (
+            'ssv2',
+            'labels/{}train.json',
+            '[{"id": 1, "template": null}]',
+            'entry 1: exp',
+        ),
+        ('ssv2', 'labels/{}train.json', '[1]', 'entry 1: expected id and template'),
+        ('ssv2', 'labels/{}train.json', '[', 'train.json: expected JSON, got'),
+        ('ssv2', 'labels/{}labels.json', '{"a": 1e400}', 'a number for each template'),
+        ('ssv2', 'labels/{}labels.json', '{"a": [1]}', 'a number for each template'),
+        (
+            'kinetics',
+            'annotations/train.csv',
+            f'youtube_id,{LONG}',
+            'expected CSV, got',
+        ),
+        (
+            'kinetics',
+            'annotations/train.csv',
+            'youtube_id,time_start,time_end,label\na,0,inf,b',
+            'line 2: expected .* the times in seconds, got .*inf',
+        ),
+        ('kinetics', 'annotations/train.csv', b'\xe9', 'expected text in UTF-8'),
+        ('diving48', 'Diving48_vocab.json', '["Back", "x"]', 'a list of four words'),
+        ('diving48', 'Diving48_vocab.json', '[[1, 2]]', 'a list of four words'),
+        ('diving48', 'Diving48_V2_train.json', '[[]]', 'entry 1: expected vid_name'),
+        (
+            'ucf101',
+            'ucfTrainTestlist/classInd.txt',
+            'one YoYo',
+            'line 1: .*NUMBER CLASS',
+        ),
+    ],
+)
+def test_broken_files(tmp_path, kind, file, text, message):
+    videos, annotations = miniatures.BUILDERS[kind](tmp_path)
+    path = tmp_path / file.format('something-something-v2-')
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=message):
+        read(kind, videos, annotations)

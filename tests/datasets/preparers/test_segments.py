@@ -186,6 +186,7 @@ def test_a_truncated_film_gives_what_is_whole(films, tmp_path):
         ('/etc/b.avi 1 2', 'expected a video below '),
         ('c.avi 1 2\nd.avi 1 2', 'such as c.avi, ..., found none of them in .*b.avi'),
         ('', 'such as none: it has no line'),
+        (f'a,0,1\n{"x" * 200_000},0,1', 'line 2: expected PATH START END'),
         (b'caf\xe9.avi 1 2', 'expected text in UTF-8.*iconv'),
     ],
 )

@@ -42,13 +42,15 @@ def read(videos: str | Path, annotations: Annotations) -> Collection:
     """
     files = files_by_role(annotations, 'diving48', _FILES, _ROLES, tuple(_ROLES))
     vocabulary = read_json(files['the classes'], 'diving48', list, 'a list of classes')
-    try:
-        classes = ['+'.join(map(str.strip, parts)) for parts in vocabulary]
-    except TypeError:
+    if not all(
+        isinstance(parts, list) and all(isinstance(part, str) for part in parts)
+        for parts in vocabulary
+    ):
         raise ValueError(
             f'{files["the classes"]}: expected a list of four words for each class, '
             f'got {some(vocabulary, 1)}'
-        ) from None
+        )
+    classes = ['+'.join(part.strip() for part in parts) for parts in vocabulary]
     rows = [
         row
         for role, split in (('train', 'train'), ('test', 'val'))

@@ -49,7 +49,10 @@ def read(videos: str | Path, annotations: Annotations) -> Collection:
     rows: list[Row] = []
     files = annotation_files(annotations, 'kinetics', _FILES)
     for file, by_name in files:
-        found = _rows(file)
+        try:
+            found = _rows(file)
+        except csv.Error as error:
+            raise ValueError(f'{file}: expected CSV, got "{error}"') from None
         if found is None and by_name:
             raise wrong_file(file, 'kinetics', _FILES)
         for split in dict.fromkeys(row.split for row in found or ()):
@@ -96,7 +99,7 @@ def _rows(file: Path) -> list[Row] | None:
         try:
             start, end = (int(float(entry[key])) for key in _NEEDED[1:])
             name = f'{entry["youtube_id"].strip()}_{start:06}_{end:06}'
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, OverflowError, TypeError, ValueError):
             raise ValueError(
                 f'{where}: expected {", ".join(_NEEDED)}, the times in seconds, got '
                 f'{", ".join(repr(entry[key]) for key in _NEEDED)}'

@@ -310,7 +310,10 @@ def _fields(text: str) -> Iterator[tuple[int, list[str]]]:
         if not line.strip():
             continue
         if delimiter:
-            row = next(csv.reader([line], delimiter=delimiter))
+            try:
+                row = next(csv.reader([line], delimiter=delimiter))
+            except csv.Error:  # a field is too long; it has no times either
+                row = [line[:80]]
             yield number, [field.strip() for field in row]
             continue
         # Blanks may be a part of a path or a label, but not of times.

@@ -56,7 +56,7 @@ def read(videos: str | Path, annotations: Annotations) -> Collection:
     labels = read_json(files['labels'], 'ssv2', dict, 'an object of numbers')
     try:
         numbers = {name: int(number) for name, number in labels.items()}
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise ValueError(
             f'{files["labels"]}: expected a number for each template, got others'
         ) from None
@@ -77,15 +77,15 @@ def _rows(files: dict[str, Path]) -> Iterator[Row]:
         for number, entry in enumerate(entries, 1):
             where = f'{files[split]}: entry {number}'
             wanted = {'id'} if split == 'test' else {'id', 'template'}
-            if not isinstance(entry, dict) or not wanted <= entry.keys():
+            whole = isinstance(entry, dict) and wanted <= entry.keys()
+            if not whole or not isinstance(entry.get('template', ''), str):
                 raise ValueError(
                     f'{where}: expected {" and ".join(sorted(wanted))}, got '
                     f'{str(entry)[:80]}; is it the file for {split}?'
                 )
             name = str(entry['id'])
-            text = entry.get('template')
-            if text is not None:
-                answers[name] = _without_brackets(text)
+            if 'template' in entry:
+                answers[name] = _without_brackets(entry['template'])
             yield Row(name, answers.get(name), split, where)
 
 
