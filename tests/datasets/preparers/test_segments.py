@@ -14,7 +14,7 @@ from projects.adamae.datasets.preparers.transcode import (
     transcode_file,
 )
 from projects.adamae.video.reader import VideoReader
-from tests.numbered_videos import FORMATS, number_of, write
+from tests.numbered_videos import FORMATS, number_of, turn, write
 
 SPEC = TranscodeSpec(short_side=64, gop=8, preset='ultrafast')
 # Those in which seeking goes wrong the most.
@@ -219,3 +219,15 @@ def test_other_errors(films, tmp_path):
     shutil.copy(tmp_path / 'two/b.avi', tmp_path / 'two/b.mp4')
     with pytest.raises(ValueError, match='one video for the folder .*b.avi and b.mp4'):
         segments.cut(segments.read(tmp_path / 'two', length=2.0), tmp_path / 'o', SPEC)
+
+
+@pytest.mark.parametrize('start', [0.2, 2.0])
+def test_segments_are_turned_as_the_film_says(tmp_path, start):
+    film = write(tmp_path / 'a.mp4', 'libx264', {'g': '12'}, frames=70)
+    turn(film, 1)
+    transcode_file(film, tmp_path / 'b.mp4', SPEC, start=start, end=start + 0.2)
+    with av.open(str(tmp_path / 'b.mp4')) as container:
+        frames = list(container.decode(video=0))
+    assert {(f.width, f.height, f.rotation) for f in frames} == {(64, 96, 0)}
+    upright = np.rot90(frames[0].to_ndarray(format='rgb24'))
+    assert number_of(upright) == round(start * 25) and len(frames) == 5
