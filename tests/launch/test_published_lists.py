@@ -53,10 +53,13 @@ def test_tables_of_ones_own(tmp_path, text, kind):
         launch.check_data(config(tmp_path, 'mine.csv'), ('train',))
 
 
-def test_lists_that_look_like_those_of_hmdb51_are_read(tmp_path):
-    miniatures.write_clip(tmp_path / 'videos/a.avi')
-    (tmp_path / 'my_test_split1.txt').write_text('a.avi 1\n')
-    launch.check_data(config(tmp_path, 'my_test_split1.txt'), ('train',))
+@pytest.mark.parametrize(
+    'file, name', [('my_test_split1.txt', 'a.avi'), ('list.txt', '[a].avi')]
+)
+def test_lists_that_look_like_official_files_are_read(tmp_path, file, name):
+    miniatures.write_clip(tmp_path / 'videos' / name)
+    (tmp_path / file).write_text(f'{name} 1\n')
+    launch.check_data(config(tmp_path, file), ('train',))
 
 
 @pytest.mark.slow

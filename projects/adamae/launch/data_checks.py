@@ -284,9 +284,10 @@ def _read_lines(key: str, annotation: str, layout: _Layout) -> list[str]:
         )
     start = head.lstrip()[:1]
     form = 'JSON' if start in (b'[', b'{') else 'CSV'
+    first = layout.split(head.partition(b'\n')[0].decode('utf-8', 'replace'))
+    is_line = len(first) > 1 and _is_number(first[-1])  # names may begin with [
     kind = recognize(annotation)
-    # A list of one's own may well look like one of HMDB51.
-    if kind not in (None, 'hmdb51') or start in (b'[', b'{'):
+    if kind == 'ucf101' or (not is_line and (kind or form == 'JSON')):
         raise ValueError(
             f'{where} is {_FORMS.get(kind or "", f"{form}, as published")}; expected '
             f"lines '{layout.form}' with a number from 0 as label; "

@@ -146,7 +146,7 @@ def test_ucf101(tmp_path):
     # The second split is the first one the other way round.
     found = read('ucf101', videos, annotations, fold=2)
     assert ('ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi', 0, 'train') in rows(found)
-    with pytest.raises(ValueError, match='--split-number: expected 1, 2 or 3, got 4'):
+    with pytest.raises(ValueError, match='fold: expected 1, 2 or 3, got 4'):
         read('ucf101', videos, annotations, fold=4)
 
 

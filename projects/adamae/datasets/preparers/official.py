@@ -319,7 +319,7 @@ def files_by_role(
 def check_fold(fold: int) -> None:
     """Reject a number of a split that UCF101 and HMDB51 do not have."""
     if not 1 <= fold <= 3:
-        raise ValueError(f'--split-number: expected 1, 2 or 3, got {fold}')
+        raise ValueError(f'fold: expected 1, 2 or 3, got {fold}')
 
 
 def reject_others(files: Iterable[Path], kind: str, expected: str) -> None:
