@@ -15,6 +15,7 @@ from mmengine.utils import is_abs
 from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_datasets
 from ..datasets.names_below_prefix import leaves, outside_message
+from ..datasets.preparers.official import recognize
 from ..datasets.unreadable import ALLOW_MORE, max_unreadable
 from ..utils.text import printable
 from ..video.folder import VIDEO_SUFFIXES
@@ -24,6 +25,12 @@ from .safeguards import registered_class
 
 # A slow file system answers several questions at a time.
 _NUM_THREADS = 16
+# What is read by ``tools/data/prepare.py`` and is no JSON or CSV of a publication.
+_FORMS = {
+    'folder': 'CSV with a header',
+    'segments': 'a table of segments',
+    'ucf101': 'a list of UCF101, whose labels begin at 1',
+}
 
 
 class _Layout(NamedTuple):
@@ -276,11 +283,20 @@ def _read_lines(key: str, annotation: str, layout: _Layout) -> list[str]:
             f'iconv -f UTF-16 -t UTF-8 {annotation} > NEW'
         )
     start = head.lstrip()[:1]
-    if start in (b'[', b'{') or b'youtube_id' in head.partition(b'\n')[0]:
+    form = 'JSON' if start in (b'[', b'{') else 'CSV'
+    first = layout.split(head.partition(b'\n')[0].decode('utf-8', 'replace'))
+    is_line = len(first) > 1 and _is_number(first[-1])  # names may begin with [
+    kind = recognize(annotation)
+    if kind == 'ucf101' or (not is_line and (kind or form == 'JSON')):
         raise ValueError(
-            f'{where} is {"JSON" if start in (b"[", b"{") else "CSV"}, as published '
-            f"with a dataset; expected lines '{layout.form}' with a number as label; "
-            'docs/data.md, "Annotation files", makes them of it'
+            f'{where} is {_FORMS.get(kind or "", f"{form}, as published")}; expected '
+            f"lines '{layout.form}' with a number from 0 as label; "
+            + (
+                f'make them: python tools/data/prepare.py {kind} --videos FOLDER '
+                f'--labels {annotation} --out FOLDER; see docs/data.md'
+                if kind
+                else 'see docs/data.md, "Annotation files"'
+            )
         )
     try:
         return list_from_file(annotation)

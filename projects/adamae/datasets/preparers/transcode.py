@@ -7,11 +7,12 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -142,13 +143,8 @@ def transcode_folder(
                 f'expected one video for {target / name}, got {count} with that name '
                 f'and different endings in {source}; rename one'
             )
-    for folder in {(target / name).parent for name in names}:
-        if not folder.resolve().is_relative_to(there):
-            raise TargetError(
-                f'{folder}: expected a folder in {there}, got a link to '
-                f'{folder.resolve()}; remove it, nothing is written elsewhere'
-            )
-    with _locked(target, spec):
+    reject_links(target, names)
+    with locked_target(target, spec):
         todo = [n for n in names if not (target / n.with_suffix('.mp4')).exists()]
         work = partial(_try_file, source, target, spec, keep_truncated)
         errors = run_in_processes(work, todo, workers, TargetError) if todo else {}
@@ -160,9 +156,38 @@ def transcode_folder(
     return len(todo) - len(failed), len(names) - len(todo), failed
 
 
+def reject_links(target: Path, names: Iterable[Path]) -> None:
+    """Reject links that would have new files written elsewhere.
+
+    Args:
+        target (Path): folder of the new files.
+        names (Iterable[Path]): theirs, below it.
+
+    Raises:
+        TargetError: if there is one.
+    """
+    there = target.resolve()
+    for folder in {(target / name).parent for name in names}:
+        if not folder.resolve().is_relative_to(there):
+            raise TargetError(
+                f'{folder}: expected a folder in {there}, got a link to '
+                f'{folder.resolve()}; remove it, nothing is written elsewhere'
+            )
+
+
 @contextmanager
-def _locked(target: Path, spec: TranscodeSpec) -> Iterator[None]:
-    """Keep other runs out of a folder that holds videos made with this spec only."""
+def locked_target(target: Path, spec: TranscodeSpec) -> Iterator[None]:
+    """Keep other runs out of a folder that holds videos made with this spec only.
+
+    Args:
+        target (Path): the folder; created if there is none.
+        spec (TranscodeSpec): what its files are like.
+
+    Raises:
+        FileExistsError: if it was made with another ``spec`` or not by this module, or
+            another run is writing into it.
+        TargetError: if it cannot be written.
+    """
     with _as_target_error(target):
         target.mkdir(parents=True, exist_ok=True)
         lock = open(target / LOCK, 'ab')
@@ -240,10 +265,14 @@ def _as_target_error(path: Path) -> Iterator[None]:
 def _try_file(
     source: Path, target: Path, spec: TranscodeSpec, keep_truncated: bool, name: Path
 ) -> str | TargetError | None:
-    """Transcode one file; returns what is wrong with it, or with the target."""
     new = target / name.with_suffix('.mp4')
+    return problem_of(lambda: transcode_file(source / name, new, spec, keep_truncated))
+
+
+def problem_of(write: Callable[[], None]) -> str | TargetError | None:
+    """Write a file; returns what is wrong with its video, or with the target."""
     try:
-        transcode_file(source / name, new, spec, keep_truncated)
+        write()
     except TargetError as error:
         return error
     except OSError as error:
@@ -258,20 +287,27 @@ def transcode_file(
     target: str | Path,
     spec: TranscodeSpec,
     keep_truncated: bool = False,
+    start: float | None = None,
+    end: float | None = None,
 ) -> None:
-    """Transcode one video; frames keep their times.
+    """Transcode one video, or a segment of it; frames keep their times.
 
     Args:
         source (str | Path): the video.
         target (str | Path): the new file; its folder is created.
         spec (TranscodeSpec): what it is like.
         keep_truncated (bool): write what is left of a video that ends before the length
-            in its header. Defaults to False.
+            in its header. Of a segment, that is never done. Defaults to False.
+        start (float, optional): of a segment, in seconds from the first frame: the
+            frames shown from there to before ``end`` are written, and the first of them
+            is at 0. Defaults to None, the beginning.
+        end (float, optional): of a segment, in seconds. Defaults to None, the end.
 
     Raises:
         FileExistsError: if ``target`` exists.
         TargetError: if it cannot be written.
-        OSError: if the video cannot be read to its end, or is truncated.
+        OSError: if the video cannot be read to its end, is truncated, or ends more than
+            half a second before the segment.
         av.FFmpegError: if it cannot be read.
     """
     target = Path(target)
@@ -283,7 +319,7 @@ def transcode_file(
             partial = stack.enter_context(atomic_path(target))
             file = stack.enter_context(_NewFile(partial, 'xb'))
         try:
-            _write(source, file, spec, keep_truncated)
+            _write(source, file, spec, keep_truncated, start, end)
         finally:
             if file.error is not None:
                 raise file.error from None
@@ -312,7 +348,12 @@ class _NewFile(io.FileIO):
 
 
 def _write(
-    source: str | Path, target: _NewFile, spec: TranscodeSpec, keep_truncated: bool
+    source: str | Path,
+    target: _NewFile,
+    spec: TranscodeSpec,
+    keep_truncated: bool,
+    start: float | None,
+    end: float | None,
 ) -> None:
     # Old files have titles in any encoding; nobody needs them here.
     with av.open(f'file:{source}', metadata_errors='replace') as reading:
@@ -320,13 +361,19 @@ def _write(
             raise OSError('no video stream')
         stream: Any = reading.streams.video[0]
         stream.thread_type = 'NONE'
-        frames = _frames(reading, stream, keep_truncated)
+        is_segment = start is not None or end is not None
+        if is_segment:
+            frames = _segment(reading, stream, start or 0.0, end)
+        else:
+            frames = _frames(reading, stream, keep_truncated)
+        offset = 0
         with av.open(target, 'w', format='mp4') as writing:
             encoder: Any = None
             last: int | None = None
             for frame in _autorotate(frames, stream):
                 if encoder is None:
                     encoder = _add_stream(writing, stream, frame, spec)
+                    offset = frame.pts or 0 if is_segment else 0
                 small = frame.reformat(
                     encoder.width,
                     encoder.height,
@@ -341,7 +388,7 @@ def _write(
                     last += max(1, round(1 / (_rate(stream) * stream.time_base)))
                 else:
                     last = frame.pts
-                small.pts, small.time_base = last, stream.time_base
+                small.pts, small.time_base = last - offset, stream.time_base
                 small.pict_type = 0  # x264 chooses its own key frames
                 writing.mux(encoder.encode(small))
             if encoder is None:
@@ -386,6 +433,89 @@ def _frames(reading: Any, stream: Any, keep_truncated: bool) -> Iterator[av.Vide
             f'damaged: FFmpeg made up parts of {made_up} frames; get it anew, or keep '
             'them (--keep-truncated)'
         )
+
+
+def _segment(
+    reading: Any, stream: Any, start: float, end: float | None
+) -> Iterator[av.VideoFrame]:
+    """Decode the frames that are shown from ``start`` to before ``end``, in seconds."""
+    stated = end
+    if end is None and stream.duration:
+        stated = float(stream.duration * stream.time_base)
+    step = float(1 / _rate(stream))
+    first = stream.start_time or 0
+    timed = reading.format.name in _TIMED
+    begin = start if reading.format.name in _SEEKABLE else 0.0
+    shown = 0.0  # until when the last frame is
+    count = 0
+    with ExitStack() as stack:
+        frames = _frames_from(reading, stream, begin, stack)
+        for number, frame in enumerate(frames):
+            if not timed:
+                frame.pts = None
+            time = number * step
+            if frame.pts is not None:
+                time = float((frame.pts - first) * stream.time_base)
+            shown = time + step
+            if time < start - _TOLERANCE:
+                continue
+            if end is not None and time >= end - _TOLERANCE:
+                break
+            if frame.is_corrupt:
+                raise OSError(
+                    f'damaged: FFmpeg made up parts of the frame at {time:.2f} s'
+                )
+            count += 1
+            yield frame
+        else:
+            if stated is not None and shown < stated - max(0.5, 2 * step):
+                raise OSError(
+                    f'expected it to go on to {stated:.2f} s, found its end at '
+                    f'{shown:.2f} s'
+                )
+    if not count:
+        raise OSError(f'no frame is shown from {start:.3f} s to before {end} s')
+
+
+_TOLERANCE = 1e-6  # seconds: sums of decimal fractions
+# Others store no time for each frame; FFmpeg's guesses (AVI, MPEG program streams) are
+# off by some frames, so these are counted.
+_SEEKABLE = 'mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm', 'mpegts'
+_TIMED = (*_SEEKABLE, 'asf', 'flv', 'gif')
+
+
+def _frames_from(
+    reading: Any, stream: Any, start: float, stack: ExitStack
+) -> Iterator[av.VideoFrame]:
+    """Decode from the last key frame that surely is shown before a time."""
+    packets = _packets_from(reading, stream, start)
+    if packets is None:
+        # What was read until now may be in the decoder, or its end in the file.
+        reading = stack.enter_context(av.open(reading.name, metadata_errors='replace'))
+        reading.streams.video[0].thread_type = 'NONE'
+        packets = reading.demux(reading.streams.video[0])
+    for packet in packets:
+        yield from packet.decode()
+
+
+def _packets_from(reading: Any, stream: Any, start: float) -> Iterator[Any] | None:
+    """Seek to a key frame; None if the video has to be read from its beginning."""
+    wanted = (stream.start_time or 0) + int(start / stream.time_base)
+    for margin in (0, 2, 10, 60):
+        if margin >= start:
+            break
+        try:
+            reading.seek(wanted - int(margin / stream.time_base), stream=stream)
+            packets = reading.demux(stream)
+            # Pictures that are shown before it may need those that were left out.
+            key = next((packet for packet in packets if packet.is_keyframe), None)
+        except av.FFmpegError:
+            break
+        if key is not None and key.pts is None:  # nor do the others say when
+            break
+        if key is not None and key.pts <= wanted:
+            return chain([key], packets)
+    return None
 
 
 def _autorotate(
