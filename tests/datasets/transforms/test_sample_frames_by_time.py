@@ -8,6 +8,7 @@ import pytest
 from mmengine.dataset import Compose
 
 from projects.adamae import SampleFramesByTime
+from projects.adamae.datasets.from_config import center_clip_pipeline, spacing
 from projects.adamae.video.error import VideoError
 from tests import numbered_videos
 
@@ -135,3 +136,13 @@ def test_single_frames_need_no_rate():
     reader = SimpleNamespace(times=np.zeros(1))
     info = dict(total_frames=1, start_index=1, avg_fps=0, video_reader=reader)
     assert sample(info)['frame_inds'].tolist() == [1, 1, 1]
+
+
+def test_tools_that_read_the_center_of_a_video_keep_the_rate(videos):
+    by_time = dict(type='SampleFramesByTime', clip_len=8, frames_per_second=5)
+    assert spacing([dict(type='PyAVSkipInit'), by_time]) == dict(frames_per_second=5)
+    assert spacing([dict(type='SampleFrames', frame_interval=3)])['frame_interval'] == 3
+    assert spacing([]) == dict(frame_interval=1)
+    steps = center_clip_pipeline((8, 64, 64), frames_per_second=5)[:2]
+    found = Compose(steps)(dict(filename=videos[60], start_index=0))['frame_inds']
+    assert found.tolist() == [72 + 12 * k for k in range(8)]
