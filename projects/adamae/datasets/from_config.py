@@ -257,7 +257,7 @@ def spacing(pipeline: Sequence[dict]) -> dict[str, Any]:
 
 
 def train_spacing(cfg: Config) -> dict[str, Any]:
-    """Find how far apart the frames are that a config trains on, see :func:`spacing`."""
+    """Find how far apart a config samples in training, see :func:`spacing`."""
     return spacing(innermost(cfg.train_dataloader.dataset)['pipeline'])
 
 

@@ -42,9 +42,9 @@ class WeightedDatasetSampler(Sampler):
             a random one.
 
     Raises:
-        ValueError: if ``dataset`` is no ``ConcatDataset``, there are not as many weights
-            as data sets, one is no number above 0, or a data set gives less than one
-            video.
+        ValueError: if ``dataset`` is no ``ConcatDataset``, there are not as many
+            weights as data sets, one is no number above 0, or a data set gives less
+            than one video.
     """
 
     def __init__(
