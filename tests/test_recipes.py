@@ -68,7 +68,8 @@ def test_trains_resumes_and_tests(name, data, tmp_path):
     assert all(weight.isfinite().all() for weight in weights.values())
     assert any(not torch.equal(weights[k], v) for k, v in first['state_dict'].items())
     (log, *_) = sorted((tmp_path / 'run').glob('*/*.log'))
-    (rule,) = re.findall(r'learning rate .*: is for .*', log.read_text())
+    text = log.read_text()
+    (rule,) = re.findall(r'learning rate: .* is for .*', text)
     assert 'so it becomes' in rule
     if load(name).get('test_dataloader'):
         test = (CONFIGS / name, path, '--work-dir', tmp_path / 'test')

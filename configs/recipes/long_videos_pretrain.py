@@ -1,4 +1,4 @@
-# Long videos, cut into segments by `tools/data/prepare.py segments --out data/segments`.
+# Long videos, cut by `tools/data/prepare.py segments ... --out data/segments`.
 _base_ = '../adamae_vitb_k400_pretrain.py'
 
 train_dataloader = dict(

@@ -92,12 +92,14 @@ def test_what_an_epoch_takes_is_logged(monkeypatch):
     [
         ([1], 'expected 2 numbers above 0, one per data set, got'),
         ([1, 0], 'expected 2 numbers above 0'),
+        ([1, 'a'], 'expected 2 numbers above 0'),
+        ([1, float('inf')], 'expected 2 numbers above 0'),
         ([1, float('nan')], 'expected 2 numbers above 0'),
         ([1e6, 1], '1 of 1e.06 gives no video of 10.txt'),
     ],
 )
 def test_weights_that_cannot_be_meant(weights, message):
-    with pytest.raises(ValueError, match=f'sampler.weights: .*{message}'):
+    with pytest.raises(ValueError, match=f'Sampler.weights: .*{message}'):
         WeightedDatasetSampler(joined(20, 10), weights, seed=0)
 
 

@@ -51,6 +51,7 @@ def rates(toy, tmp_path):
             wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
             runner.scale_lr(wrapper, runner.auto_scale_lr)
             runner.optim_wrapper = wrapper
+        start.runner = runner
         return runner.optim_wrapper.get_lr()['lr'], cfg
 
     return start
@@ -78,12 +79,36 @@ def test_an_update_of_twice_the_clips_doubles_it(
     rate, cfg = rates(*arguments, **options)
     assert rate == [pytest.approx(2e-3)]
     assert logged == [
-        'learning rate 0.001: is for 4 clips an update '
+        'learning rate: 0.001 is for 4 clips an update '
         f'(auto_scale_lr.base_batch_size); an update takes {update}, so it becomes '
         '0.001 x 8 / 4 = 0.002'
     ]
     # The config that is saved scales as this one, if a run starts from it.
     assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=4)
+
+
+def test_what_is_logged_as_the_base_is_scaled_too(rates):
+    """MMEngine leaves it as it was: with several groups, the log shows both."""
+    changes = """
+optim_wrapper['optimizer']['weight_decay'] = 0.1
+optim_wrapper['paramwise_cfg'] = dict(norm_decay_mult=0.0)
+"""
+    options = {**ENABLED, 'train_dataloader.batch_size': 8}
+    rates(changes=changes, **options)
+    wrapper = rates.runner.optim_wrapper
+    assert wrapper.base_param_settings['lr'] == pytest.approx(2e-3)
+    assert {g['lr'] for g in wrapper.optimizer.param_groups} == {
+        wrapper.base_param_settings['lr']
+    }
+
+
+def test_several_optimizers_are_left_to_mmengine(rates, logged):
+    changes = "del optim_wrapper['optimizer']['lr']"
+    options = {**ENABLED, 'optim_wrapper.accumulative_counts': 8}
+    rate, _ = rates(changes=changes, **options)
+    assert rate == [pytest.approx(2e-3)]  # AdamW's default
+    assert logged[0].startswith('learning rate: it is for 4 clips an update')
+    assert logged[0].endswith('= 8 clips, so it becomes 8 / 4 of it')
 
 
 def test_asked_for_twice_is_scaled_once(rates):
@@ -120,7 +145,7 @@ def test_own_rates_and_batches(rates, logged, warned):
     assert logged.pop().endswith('base_batch_size), and an update takes 4 videos')
     rates(**{'auto_scale_lr.base_batch_size': None})
     assert logged == [
-        'learning rate 0.001: whatever the batch; an update takes 1 video'
+        'learning rate: 0.001, whatever the batch; an update takes 1 video'
     ]
 
 

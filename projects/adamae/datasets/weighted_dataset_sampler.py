@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import isfinite
+from math import inf
 
 import numpy as np
 import torch
@@ -56,16 +56,16 @@ class WeightedDatasetSampler(Sampler):
     ) -> None:
         if not isinstance(dataset, ConcatDataset):
             raise ValueError(
-                'train_dataloader.sampler: WeightedDatasetSampler expects '
+                'WeightedDatasetSampler: expected '
                 "train_dataloader.dataset=dict(type='ConcatDataset', datasets=[...]), "
                 f'got {type(dataset).__name__}'
             )
         parts = dataset.datasets
         if len(weights) != len(parts) or not all(
-            isfinite(weight) and weight > 0 for weight in weights
+            isinstance(weight, int | float) and 0 < weight < inf for weight in weights
         ):
             raise ValueError(
-                f'train_dataloader.sampler.weights: expected {len(parts)} numbers '
+                f'WeightedDatasetSampler.weights: expected {len(parts)} numbers '
                 f'above 0, one per data set, got {list(weights)}'
             )
         self.dataset = dataset
@@ -81,7 +81,7 @@ class WeightedDatasetSampler(Sampler):
         for number, count in enumerate(self.counts):
             if not count or not self.sizes[number]:
                 raise ValueError(
-                    f'train_dataloader.sampler.weights: {weights[number]} of '
+                    f'WeightedDatasetSampler.weights: {weights[number]} of '
                     f'{sum(weights):g} gives no video of {names[number]} '
                     f'({self.sizes[number]} videos) in an epoch of {self.num_videos}; '
                     'raise it, or num_videos'

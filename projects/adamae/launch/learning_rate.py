@@ -1,5 +1,6 @@
 """The learning rate of a run, and the batch that it is for."""
 
+import copy
 from collections.abc import Sequence
 from math import prod
 
@@ -11,11 +12,13 @@ from .distributed import warn
 
 
 def scale_learning_rate(runner: Runner) -> None:
-    """Let MMEngine scale by the clips of an update, and log the rule in one line.
+    """Scale the rate by the clips of an update, and log the rule in one line.
 
     MMEngine's ``auto_scale_lr`` counts the videos of one forward pass. An update takes
     ``accumulative_counts`` passes, and repeated sampling (``num_clips``, ``PerClip``,
-    ``RepeatAugDataset``) several clips of a video. The config is left as it is.
+    ``RepeatAugDataset``) several clips of a video. It also leaves ``base_lr``, which
+    MMEngine logs and resumes with, as it was. So the rate is scaled here, before an
+    optimizer is built; the config is left as it is.
 
     Args:
         runner (Runner): of a training run, before it trains; its data loader is built.
@@ -56,18 +59,25 @@ def scale_learning_rate(runner: Runner) -> None:
     total = f' = {real} clips' if len(shown) > 1 or clips > 1 else ''
     update = f'an update takes {" x ".join(shown)}{total}'
     rate = (cfg.optim_wrapper.get('optimizer') or {}).get('lr')
-    name = 'learning rate' if rate is None else f'learning rate {rate:g}'
+    name = 'learning rate: ' + ('it' if rate is None else f'{rate:g}')
     if not base:
-        print_log(f'{name}: whatever the batch; {update}', 'current')
+        print_log(f'{name}, whatever the batch; {update}', 'current')
         return
 
-    meant = f'{name}: is for {base:g} clips an update (auto_scale_lr.base_batch_size)'
-    ratio = f'{real} / {base:g}'
-    if rate is not None:
-        ratio = f'{rate:g} x {ratio} = {rate * real / base:.4g}'
+    meant = f'{name} is for {base:g} clips an update (auto_scale_lr.base_batch_size)'
+    if rate is None:
+        ratio = f'{real} / {base:g} of it'
+    else:
+        ratio = f'{rate:g} x {real} / {base:g} = {rate * real / base:.4g}'
     if enabled:
         print_log(f'{meant}; {update}, so it becomes {ratio}', 'current')
-        rule = dict(enable=True, base_batch_size=base / (clips * passes))
+        if rate is None:  # several optimizers: left to MMEngine, which counts videos
+            rule = dict(enable=True, base_batch_size=base / (clips * passes))
+        else:
+            wrapper = copy.deepcopy(runner.optim_wrapper)
+            wrapper['optimizer']['lr'] = rate * real / base
+            runner.optim_wrapper = wrapper
+            rule = dict(enable=True, base_batch_size=size * runner.world_size)
         if isinstance(runner, FlexibleRunner):
             runner.strategy._auto_scale_lr = rule
         else:
