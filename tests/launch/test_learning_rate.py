@@ -1,6 +1,9 @@
 """The learning rate follows the clips of an update, and the log says how."""
 
+from types import SimpleNamespace
+
 import pytest
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner
 
@@ -194,3 +197,23 @@ env_cfg = dict()
     rate, _ = rates(changes=changes, **options)
     assert rate == [pytest.approx(5e-4)]
     assert '2 passes (accumulative_counts) = 2 clips' in logged[0]
+
+
+def test_all_processes_count(logged):
+    cfg = Config(
+        dict(
+            auto_scale_lr=dict(enable=True, base_batch_size=256),
+            optim_wrapper=dict(optimizer=dict(lr=1e-3), accumulative_counts=2),
+            train_dataloader=dict(dataset=dict(type='Own')),
+        )
+    )
+    batches = SimpleNamespace(batch_size=4)
+    loop = SimpleNamespace(dataloader=SimpleNamespace(batch_sampler=batches))
+    runner = SimpleNamespace(
+        cfg=cfg, train_loop=loop, world_size=8, optim_wrapper=cfg.optim_wrapper
+    )
+    launch.scale_learning_rate(runner)
+    assert '8 processes x 4 videos x 2 passes (accumulative_counts) = 64' in logged[0]
+    assert runner.optim_wrapper['optimizer']['lr'] == pytest.approx(2.5e-4)
+    assert runner.auto_scale_lr['base_batch_size'] == 8 * 4  # MMEngine's ratio is 1
+    assert cfg.optim_wrapper.optimizer.lr == 1e-3
