@@ -12,8 +12,6 @@ from projects.adamae.datasets.from_config import clips_per_video, iter_datasets
 from tests.helpers import CONFIGS, ROOT, load_tool, run_tool, toy_options, write_videos
 from tests.test_configs import RECIPES, load
 
-DEFAULT = ('recipes/mixed_rates_finetune.py', 'recipes/several_datasets_pretrain.py')
-
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
@@ -49,13 +47,8 @@ def videomae(data):
     return path
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        name if name in DEFAULT else pytest.param(name, marks=pytest.mark.slow)
-        for name in RECIPES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('name', RECIPES)
 def test_trains_resumes_and_tests(name, data, tmp_path):
     options, folder = options_of(name, data), ('--work-dir', tmp_path / 'run')
     run_tool('train', CONFIGS / name, *folder, **options)
