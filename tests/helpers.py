@@ -14,6 +14,7 @@ from mmaction.visualization import ActionVisualizer
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 
+from projects.adamae.datasets.from_config import iter_datasets
 from projects.adamae.models.tokens import TokenSample, split_ids
 from projects.adamae.video.writer import encode_video
 
@@ -130,18 +131,20 @@ def toy_options(cfg, data):
         options['model.cls_head.in_channels'] = 16
     if 'num_layers' in cfg.optim_wrapper.get('paramwise_cfg', {}):
         options['optim_wrapper.paramwise_cfg.num_layers'] = 1
-    toy_data = 'motion' in str(cfg.train_dataloader.dataset.data_prefix.video)
+    parts = [part for _, part in iter_datasets(cfg.train_dataloader.dataset)]
+    toy_data = 'motion' in str(parts[0].data_prefix.video)
     for split in ('train', 'val', 'test'):
         key = f'{split}_dataloader'
         if cfg.get(key):
             options[f'{key}.num_workers'] = 0
             options[f'{key}.persistent_workers'] = False
-            # It would collect garbage after making one string of the list.
-            options[f'{key}.dataset.serialize_data'] = False
-            if not toy_data:
-                options[f'{key}.dataset.data_prefix.video'] = data / 'videos'
-                if 'ann_file' in cfg[key].dataset:
-                    options[f'{key}.dataset.ann_file'] = data / 'list.txt'
+            for name, part in iter_datasets(cfg[key].dataset, f'{key}.dataset'):
+                # It would collect garbage after making one string of the list.
+                options[f'{name}.serialize_data'] = False
+                if not toy_data:
+                    options[f'{name}.data_prefix.video'] = data / 'videos'
+                    if 'ann_file' in part:
+                        options[f'{name}.ann_file'] = data / 'list.txt'
     if not toy_data:
         options['model.backbone.img_size'] = 64
     # Two videos: two epochs of one iteration, the first of them warm-up.

@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.disable_amp_on_cpu(cfg)
         runner = launch.build_runner(cfg, 'train')
         launch.check_length(runner)
+        launch.scale_learning_rate(runner)
         launch.report_space(runner)
         launch.report_batches(runner)
         launch.report_videos(runner)

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae import launch
     from projects.adamae.apis import pictures
     from projects.adamae.apis.models import load_model
-    from projects.adamae.datasets.from_config import train_frame_interval
+    from projects.adamae.datasets.from_config import train_spacing
     from projects.adamae.models import MAERecognizer
     from projects.adamae.utils import cpu
 
@@ -60,8 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = load_model(cfg, args.checkpoint, MAERecognizer).to(get_device())
         set_random_seed(args.seed)
         if args.video:
-            interval = args.frame_interval or train_frame_interval(cfg)
-            clips = pictures.video_clips(model, args.video, interval)
+            given = args.frame_interval
+            spacing = dict(frame_interval=given) if given else train_spacing(cfg)
+            clips = pictures.video_clips(model, args.video, **spacing)
         else:
             launch.check_data(cfg, (args.split,), object)
             clips = pictures.dataset_clips(cfg, args.split, args.num, args.seed)

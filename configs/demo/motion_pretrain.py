@@ -53,4 +53,4 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-auto_scale_lr = dict(base_batch_size=16)  # videos
+auto_scale_lr = dict(base_batch_size=32)  # clips, two a video

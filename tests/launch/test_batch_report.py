@@ -14,7 +14,7 @@ from projects.adamae.video.folder import find_videos, scan_folder
 from tests.helpers import write_videos
 
 
-def runner(dataset, batch_size, world=1, base=256, drop_last=True, passes=1, **rule):
+def runner(dataset, batch_size, world=1, drop_last=True):
     loop = object.__new__(EpochBasedTrainLoop)
     loader = torch.utils.data.DataLoader(
         dataset, batch_size * world, drop_last=drop_last
@@ -24,40 +24,39 @@ def runner(dataset, batch_size, world=1, base=256, drop_last=True, passes=1, **r
     loader.batch_sampler.batch_size = batch_size
     parts = dict(dataset=dataset, batch_sampler=loader.batch_sampler)
     loop.dataloader = type('Loader', (), dict(parts, __len__=lambda self: steps))()
-    wrapper = dict(optimizer=dict(lr=1.5e-4), accumulative_counts=passes)
-    cfg = dict(optim_wrapper=wrapper, auto_scale_lr=dict(base_batch_size=base, **rule))
-    return SimpleNamespace(train_loop=loop, world_size=world, cfg=Config(cfg))
+    return SimpleNamespace(train_loop=loop, world_size=world, cfg=Config({}))
 
 
 def test_a_small_folder(warned):
     report_batches(runner(range(55), 32))
-    steps, rate = warned
+    (steps,) = warned
     assert '55 videos in batches of 32 make 1 step an epoch' in steps
     assert 'leave 23 videos (42%) out of each' in steps
     assert 'train_dataloader.batch_size=5 or train_dataloader.drop_last=False' in steps
-    assert 'lr=0.00015 is for 256 videos per update' in rate
-    assert 'would be 1.875e-05 here, where an update takes 32 (0.125 times' in rate
-    assert 'add --auto-scale-lr, or set auto_scale_lr.base_batch_size=32' in rate
 
 
 @pytest.mark.parametrize(
     'kwargs',
-    [
-        dict(batch_size=32, world=8),
-        dict(batch_size=32, world=2, passes=4),
-        dict(batch_size=8, enable=True),
-        dict(batch_size=8, base=None),
-    ],
+    [dict(batch_size=32, world=8), dict(batch_size=8)],
 )
 def test_nothing_to_say(warned, kwargs):
     report_batches(runner(range(2600), **kwargs))
     assert warned == []
 
 
+def test_a_sampler_can_have_an_epoch_of_its_own(warned):
+    made = runner(range(330), 32)
+    batches = made.train_loop.dataloader.batch_sampler
+    batches.sampler.num_videos = 20 * 32
+    report_batches(made)
+    (message,) = warned
+    assert message.startswith('train_dataloader: 640 videos in batches of 32 make 10')
+
+
 def test_advice_can_be_followed(warned):
-    report_batches(runner(range(55), 5, base=5))
+    report_batches(runner(range(55), 5))
     assert warned == []
-    report_batches(runner(range(6), 1, base=1))
+    report_batches(runner(range(6), 1))
     (message,) = warned
     assert message.endswith(
         '6 steps an epoch; train for more epochs, with warm-up to match'

@@ -5,7 +5,6 @@ import os
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
 
 from projects.adamae import launch
 from tests.helpers import load_tool
@@ -95,27 +94,6 @@ def test_resume(tmp_path):
     with pytest.raises(ValueError, match='without checkpoints .*, got epoch_2.pth; go'):
         applied(work_dir=work_dir, load_from=older)
     assert not applied('--overwrite', work_dir=work_dir).get('resume')
-
-
-@pytest.mark.parametrize(('batch_size', 'passes'), [(8, 1), (2, 4)])
-def test_auto_scale_lr_counts_accumulated_passes(toy, tmp_path, batch_size, passes):
-    options = {
-        'train_dataloader.batch_size': batch_size,
-        'optim_wrapper.accumulative_counts': passes,
-        'auto_scale_lr.base_batch_size': 4,
-        'auto_scale_lr.enable': False,
-    }
-    args = train_arguments(
-        *(toy, '--auto-scale-lr', '--no-validate', '--work-dir', tmp_path),
-        *('--cfg-options', *(f'{key}={value}' for key, value in options.items())),
-    )
-    cfg = launch.load_config(args)
-    launch.apply_train_arguments(cfg, args)
-    launch.disable_amp_on_cpu(cfg)
-    runner = RUNNERS.build(cfg)
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
-    assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(2e-3)]
 
 
 def test_auto_scale_lr_needs_a_base_batch_size():

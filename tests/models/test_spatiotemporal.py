@@ -133,7 +133,7 @@ def test_pretraining_recipe():
     assert cfg.train_dataloader.dataset.num_repeats == 4
     assert cfg.optim_wrapper.clip_grad.max_norm == 0.02
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1.6e-3 * 512 / 256)
-    assert cfg.auto_scale_lr.base_batch_size == 512
+    assert cfg.auto_scale_lr.base_batch_size == 4 * 512
     assert cfg.model.backbone.depth == 24 and cfg.model.decoder.depth == 4
     cfg.model.backbone.update(TINY_SEPARABLE)
     cfg.model.decoder.update(TINY_SEPARABLE)

@@ -13,5 +13,3 @@ optim_wrapper = dict(
 warmup, cosine = _base_.param_scheduler
 warmup.start_factor = cosine.eta_min_ratio = 1e-6 / base_lr
 param_scheduler = [warmup, cosine]
-# 32 GPUs x 8 videos; `--auto-scale-lr` counts videos.
-auto_scale_lr = dict(base_batch_size=256)

@@ -17,6 +17,5 @@ warmup.update(start_factor=1e-6, end=warmup_epochs)  # the factor cannot be 0
 cosine.update(eta_min=0.0, begin=warmup_epochs)
 cosine.pop('eta_min_ratio')
 param_scheduler = [warmup, cosine]
-# 64 GPUs x 8 videos; `--auto-scale-lr` follows any other number of GPUs, and counts
-# videos as well.
-auto_scale_lr = dict(base_batch_size=512)
+# 64 GPUs x 8 videos x 4 clips; `--auto-scale-lr` follows any other number of GPUs.
+auto_scale_lr = dict(base_batch_size=2048)

@@ -116,7 +116,10 @@ def _short(files: Sequence[str]) -> list[str]:
 
 
 def video_clips(
-    model: MAERecognizer, files: list[str], frame_interval: int = 1
+    model: MAERecognizer,
+    files: list[str],
+    frame_interval: int = 1,
+    frames_per_second: float | None = None,
 ) -> list[Clip | VideoError]:
     """Take the clip in the middle of video files, cut to the size of a model.
 
@@ -124,6 +127,7 @@ def video_clips(
         model (MAERecognizer): decides size and length.
         files (list[str]): videos of any size.
         frame_interval (int): frames from one frame of the clip to the next.
+        frames_per_second (float, optional): of the clip, instead of an interval.
 
     Returns:
         list[Clip | VideoError]: one per file; an error, which names it, for each that
@@ -132,7 +136,8 @@ def video_clips(
     Raises:
         FileNotFoundError: if there is no such file.
     """
-    steps = center_clip_pipeline(model.backbone.clip_size, frame_interval)
+    size = model.backbone.clip_size
+    steps = center_clip_pipeline(size, frame_interval, frames_per_second)
     pipeline = Compose(_with_numbers(steps))
     missing = [file for file in files if not Path(file).is_file()]
     if missing:

@@ -64,7 +64,8 @@ def adapt_checkpoint(
       one may be missing;
     - training: also, the classification head may have another number of classes, or
       the checkpoint may come from pre-training. What only one of the two models
-      has is then skipped or left as it was initialized.
+      has is then skipped or left as it was initialized. So is a sampler, all of it,
+      where pre-training goes on from weights without one, such as VideoMAE's.
 
     Each difference is logged.
 
@@ -98,6 +99,8 @@ def adapt_checkpoint(
             drop = ('sampler.', 'decoder.', 'backbone.norm.')
             new = ('backbone.fc_norm.', 'cls_head.')
             _drop_pretraining_modules(weights, own, drop, new)
+    elif purpose == 'train':
+        _begin_sampler(weights, own)
     _check(weights, model, source)
     if purpose == 'resume' and not _holds_training_state(checkpoint):
         raise CheckpointMismatch(
@@ -274,6 +277,20 @@ def _reset_head(weights: dict[str, Tensor], own: Weights) -> None:
         _log(
             f'the checkpoint classifies into {old} classes, the model into {new}: '
             f'{", ".join(reset)} re-initialized',
+            logging.WARNING,
+        )
+
+
+def _begin_sampler(weights: dict[str, Tensor], own: Weights) -> None:
+    """Keep the model's new sampler where a masked autoencoder comes without one."""
+    start = 'sampler.'
+    new = {name: own[name] for name in own if name.startswith(start)}
+    has_decoder = any(name.startswith('decoder.') for name in weights)
+    if new and has_decoder and not any(name.startswith(start) for name in weights):
+        weights.update(new)
+        _log(
+            'the checkpoint has no token sampler: that of the model begins as it was '
+            'initialized',
             logging.WARNING,
         )
 

@@ -6,11 +6,13 @@ from .tolerant_repeat_aug_dataset import TolerantRepeatAugDataset
 from .tolerant_video_dataset import TolerantVideoDataset
 from .transforms import *
 from .video_folder_dataset import VideoFolderDataset
+from .weighted_dataset_sampler import WeightedDatasetSampler
 
 __all__ = [
     'TolerantRawframeDataset',
     'TolerantRepeatAugDataset',
     'TolerantVideoDataset',
     'VideoFolderDataset',
+    'WeightedDatasetSampler',
     *transforms.__all__,
 ]

@@ -147,7 +147,9 @@ def loader_kwargs(cfg: Config) -> dict[str, int]:
 
 
 def center_clip_pipeline(
-    clip_size: tuple[int, int, int], frame_interval: int = 1
+    clip_size: tuple[int, int, int],
+    frame_interval: int = 1,
+    frames_per_second: float | None = None,
 ) -> list[dict]:
     """Make a pipeline that takes the center of a video and of its frames.
 
@@ -155,20 +157,22 @@ def center_clip_pipeline(
         clip_size (tuple[int, int, int]): frames, height and width of a clip.
         frame_interval (int): frames from one frame of the clip to the next. Defaults
             to 1.
+        frames_per_second (float, optional): of the clip, instead of an interval.
 
     Returns:
         list[dict]: transforms, for videos of any size.
     """
     clip_len, height, width = clip_size
+    sample = dict(
+        type='SampleFrames',
+        frame_interval=frame_interval,
+        out_of_bound_opt='repeat_last',
+    )
+    if frames_per_second:
+        sample = dict(type='SampleFramesByTime', frames_per_second=frames_per_second)
     return [
         dict(type='PyAVSkipInit'),
-        dict(
-            type='SampleFrames',
-            clip_len=clip_len,
-            frame_interval=frame_interval,
-            out_of_bound_opt='repeat_last',
-            test_mode=True,
-        ),
+        dict(sample, clip_len=clip_len, test_mode=True),
         dict(type='PyAVSkipDecode'),
         dict(type='ResizeToCover', scale=(width, height)),
         dict(type='CenterCrop', crop_size=(width, height)),
@@ -216,7 +220,7 @@ def build_dataset(
         )
     pipeline = pipelines[0]
     if source == 'train':
-        pipeline = center_clip_pipeline(clip_size, frame_interval(pipeline))
+        pipeline = center_clip_pipeline(clip_size, **spacing(pipeline))
     parts = [
         _build_once(part, pipeline)
         for _, part in iter_datasets(cfg[f'{split}_dataloader'].dataset)
@@ -236,14 +240,25 @@ def _build_once(dataset: Any, pipeline: Sequence[dict]) -> BaseDataset:
     return built
 
 
-def frame_interval(pipeline: Sequence[dict]) -> int:
-    """Find the stride, in frames, at which a pipeline samples; 1 if it states none."""
-    return next((s['frame_interval'] for s in pipeline if 'frame_interval' in s), 1)
+def spacing(pipeline: Sequence[dict]) -> dict[str, Any]:
+    """Find how far apart a pipeline samples: every frame if it does not say.
+
+    Args:
+        pipeline (Sequence[dict]): transforms.
+
+    Returns:
+        dict: ``frame_interval`` or ``frames_per_second``.
+    """
+    for step in pipeline:
+        for key in ('frame_interval', 'frames_per_second'):
+            if key in step:
+                return {key: step[key]}
+    return dict(frame_interval=1)
 
 
-def train_frame_interval(cfg: Config) -> int:
-    """Find the stride at which a config trains, see :func:`frame_interval`."""
-    return frame_interval(innermost(cfg.train_dataloader.dataset)['pipeline'])
+def train_spacing(cfg: Config) -> dict[str, Any]:
+    """Find how far apart a config samples in training, see :func:`spacing`."""
+    return spacing(innermost(cfg.train_dataloader.dataset)['pipeline'])
 
 
 def names_and_labels(

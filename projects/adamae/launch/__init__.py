@@ -17,6 +17,7 @@ from .configs import (
 from .data_checks import check_data, check_labels
 from .distributed import disable_amp_on_cpu, end_distributed, init_distributed
 from .errors import errors_in_one_line, exit_with
+from .learning_rate import scale_learning_rate
 from .locking import lock_work_dir
 from .log_failures import metrics_before_dump
 from .places import check_folder, report_space
@@ -46,4 +47,5 @@ __all__ = [
     'report_space',
     'report_videos',
     'require_keys',
+    'scale_learning_rate',
 ]

@@ -18,7 +18,7 @@ _NUM_VIDEOS_TO_OPEN = 500
 
 
 def report_batches(runner: Runner) -> None:
-    """Warn of few steps, of videos left out, and of a rate for other batches.
+    """Warn of few steps, and of videos left out.
 
     Args:
         runner (Runner): of a training run; its data loader is built.
@@ -28,7 +28,8 @@ def report_batches(runner: Runner) -> None:
     size = getattr(batches, 'batch_size', None)
     if size is None:  # batches of a sampler of the user's own
         return
-    videos = len(loader.dataset)
+    # A sampler may have its own idea of an epoch.
+    videos = getattr(batches.sampler, 'num_videos', len(loader.dataset))
     if isinstance(runner.train_loop, EpochBasedTrainLoop):
         steps = len(loader)
         left = (
@@ -50,21 +51,6 @@ def report_batches(runner: Runner) -> None:
             else:
                 text += '; train for more epochs, with warm-up to match'
             warn(f'train_dataloader: {text}')
-
-    cfg = runner.cfg
-    rule = cfg.get('auto_scale_lr') or {}
-    base = rule.get('base_batch_size')
-    passes = cfg.optim_wrapper.get('accumulative_counts', 1)
-    real = size * world * passes
-    if base and base != real and not rule.get('enable'):
-        rate = (cfg.optim_wrapper.get('optimizer') or {}).get('lr')
-        scaled = '' if rate is None else f' and would be {rate * real / base:.4g} here'
-        warn(
-            f'optim_wrapper.optimizer.lr={rate} is for {base} videos per update '
-            f'(auto_scale_lr.base_batch_size){scaled}, where an update takes {real} '
-            f'({real / base:.3g} times as many): add --auto-scale-lr, or set '
-            f'auto_scale_lr.base_batch_size={real} if the rate is meant for these'
-        )
 
 
 def report_videos(runner: Runner) -> None:

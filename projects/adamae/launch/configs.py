@@ -185,15 +185,12 @@ def apply_train_arguments(cfg: Config, args: Namespace) -> None:
         require_checkpoint(cfg.load_from)
 
     if args.auto_scale_lr:
-        if not cfg.get('auto_scale_lr'):
+        if not (cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
             raise ValueError(
                 '--auto-scale-lr: expected auto_scale_lr=dict(base_batch_size=...) '
                 'in the config, got none; add it or drop --auto-scale-lr'
             )
         cfg.auto_scale_lr.enable = True
-        # MMEngine counts what a forward pass takes, not what an update does.
-        passes = cfg.optim_wrapper.get('accumulative_counts', 1)
-        cfg.auto_scale_lr.base_batch_size /= passes
 
     # MMEngine wants a seed key wherever there is ``randomness``.
     randomness = {'seed': None, **(cfg.get('randomness') or {})}

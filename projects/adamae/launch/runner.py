@@ -23,6 +23,7 @@ _DETAILS = (
     'Config:\n',
     'Distributed training is not used, all SyncBatchNorm',
     'Hooks will be executed',
+    'LR is set based on batch size',  # of videos, see scale_learning_rate
     'paramwise_options -- ',
     'self.paramwise_cfg is ',
     'Build LearningRateDecayOptimizerConstructor',

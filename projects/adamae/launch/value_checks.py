@@ -49,6 +49,8 @@ _NUMBERS = {
     r'\w+_dataloader\.(batch_size|prefetch_factor)': _COUNT,
     r'\w+_dataloader\.num_workers': _COUNT_OR_0,
     r'\w+_dataloader\..*\.(clip_len|frame_interval|num_clips)': _COUNT,
+    r'\w+_dataloader\..*\.frames_per_second': _POSITIVE,
+    r'train_dataloader\.sampler\.num_videos': _COUNT,
     r'train_cfg\.(max_epochs|max_iters|val_interval)': _COUNT,
     r'train_cfg\.val_begin': _COUNT_OR_0,
     r'optim_wrapper\.accumulative_counts': _COUNT,

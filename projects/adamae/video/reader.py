@@ -181,6 +181,17 @@ class VideoReader:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def times(self) -> np.ndarray | None:
+        """When each frame is shown, in seconds after the first: float64, (frames,).
+
+        None if frames are not found by index; they are then about 1 / ``fps`` apart.
+        """
+        if not self.indexed:
+            return None
+        shown = np.array([self._packets[i].pts for i in self._shown])
+        return (shown - shown[0]) * float(self._packets[0].time_base)
+
     def check(self) -> None:
         """Decode every frame.
 

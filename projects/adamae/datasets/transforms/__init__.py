@@ -9,6 +9,7 @@ from .pyav_skip_init import PyAVSkipInit
 from .random_resized_crop_within_ratio import RandomResizedCropWithinRatio
 from .repeat_last_sample_frames import RepeatLastSampleFrames
 from .resize_to_cover import ResizeToCover
+from .sample_frames_by_time import SampleFramesByTime
 from .segment_sample_frames import SegmentSampleFrames
 from .strided_sample_frames import StridedSampleFrames
 from .swap_red_blue import SwapRedBlue
@@ -23,6 +24,7 @@ __all__ = [
     'RandomResizedCropWithinRatio',
     'RepeatLastSampleFrames',
     'ResizeToCover',
+    'SampleFramesByTime',
     'SegmentSampleFrames',
     'StridedSampleFrames',
     'SwapRedBlue',

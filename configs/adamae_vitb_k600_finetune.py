@@ -1,0 +1,13 @@
+# Kinetics-600 as tools/data/prepare.py writes it; Kinetics-400's recipe.
+_base_ = 'adamae_vitb_k400_finetune.py'
+
+num_classes = 600
+labeled = dict(
+    data_prefix=dict(video='data/k600/videos'),
+    metainfo=dict(classes='data/k600/classes.txt'),
+)
+model = dict(cls_head=dict(num_classes=num_classes))
+train_dataloader = dict(dataset=dict(ann_file='data/k600/train.txt', **labeled))
+val_dataloader = dict(dataset=dict(ann_file='data/k600/val.txt', **labeled))
+test_dataloader = val_dataloader
+auto_scale_lr = dict(enable=True)
