@@ -13,6 +13,7 @@ from mmengine.fileio import join_path, list_from_file
 from mmengine.utils import is_abs
 
 from ..datasets import LabeledVideoFolderDataset, VideoFolderDataset
+from ..datasets.annotation_lines import TabSeparatedVideos, split_line
 from ..datasets.from_config import iter_datasets
 from ..datasets.labeled_video_folder_dataset import scan_classes
 from ..datasets.names_below_prefix import leaves, outside_message
@@ -35,12 +36,14 @@ class _Layout(NamedTuple):
         delimiter (str, optional): between columns; None is any white space.
         columns (tuple[str, ...]): before the labels.
         exists (Callable): tells whether what a line names is there.
+        tabs (bool): whether a name may hold blanks if a tab follows it.
     """
 
     prefix: str
     delimiter: str | None
     columns: tuple[str, ...]
     exists: Callable[[str], bool]
+    tabs: bool = False
 
     @property
     def form(self) -> str:
@@ -49,6 +52,8 @@ class _Layout(NamedTuple):
 
     def split(self, line: str) -> list[str]:
         """Split a line into its columns."""
+        if self.tabs:
+            return split_line(line, self.delimiter)
         return line.strip().split(self.delimiter)
 
 
@@ -276,6 +281,9 @@ def _layout(dataset: Any) -> _Layout | None:
     if load is VideoDataset.load_data_list:
         delimiter = dataset.get('delimiter', ' ')
         return _Layout('video', delimiter, ('VIDEO',), os.path.isfile)
+    if load is TabSeparatedVideos.load_data_list:
+        delimiter = dataset.get('delimiter')
+        return _Layout('video', delimiter, ('VIDEO',), os.path.isfile, tabs=True)
     if load is RawframeDataset.load_data_list:
         numbers = ('OFFSET',) * bool(dataset.get('with_offset')) + ('FRAMES',)
         return _Layout('img', None, ('FOLDER', *numbers), os.path.isdir)
@@ -330,7 +338,11 @@ def _read_lines(key: str, annotation: str, layout: _Layout) -> list[str]:
             f'iconv -f UTF-16 -t UTF-8 {annotation} > NEW'
         )
     start = head.lstrip()[:1]
-    if start in (b'[', b'{') or b'youtube_id' in head.partition(b'\n')[0]:
+    first = layout.split(head.partition(b'\n')[0].decode('utf-8', 'replace'))
+    is_line = len(first) > 1 and _is_number(first[-1])
+    if not is_line and (
+        start in (b'[', b'{') or b'youtube_id' in head.partition(b'\n')[0]
+    ):
         raise ValueError(
             f'{where} is {"JSON" if start in (b"[", b"{") else "CSV"}, as published '
             f"with a dataset; expected lines '{layout.form}' with a number as label; "
@@ -375,6 +387,8 @@ def _check_annotation(key: str, dataset: Any, annotation: str) -> list[str]:
             delimiter = (
                 f'set {key}.delimiter if {layout.delimiter!r} is part of a name'
                 if layout.delimiter
+                else 'put a tab between a name with blanks and its label'
+                if layout.tabs
                 else 'names must not hold white space'
             )
             raise ValueError(
