@@ -1,15 +1,17 @@
 import re
 
 import pytest
+from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from projects.adamae import LabeledVideoFolderDataset, launch
 from projects.adamae.datasets import from_config
 from projects.adamae.datasets.unreadable import UnreadableVideos
+from projects.adamae.launch.configs import load_config
 from projects.adamae.launch.data_checks import check_classes, check_labels
 from projects.adamae.video.error import VideoError
-from tests.helpers import write_videos
+from tests.helpers import CONFIGS, ROOT, load_tool, write_videos
 
 PIPELINE = [
     dict(type='PyAVSkipInit'),
@@ -122,3 +124,24 @@ def test_tools_that_compare_labels_read_it(videos):
     built = from_config.build_dataset(config(videos), 'val', (4, 32, 32))
     names, labels = from_config.names_and_labels(built)
     assert labels.tolist() == [0, 0, 1, 1] and names[0].endswith('ju mp/0.mp4')
+
+
+def test_list_and_folder_at_once(videos):
+    with pytest.raises(ValueError, match="expected no ann_file.* got 'list.txt'; set"):
+        dataset(videos, ann_file='list.txt')
+
+
+def test_documented_config(videos, tmp_path):
+    """Over a recipe with lists."""
+    page = (ROOT / 'docs/data.md').read_text().split('## A dataset of your own\n')[1]
+    (code,) = re.findall('```python\n(.*?)```', page.split('\n## ')[0], re.S)
+    for name in ('data/mine/train', 'data/mine/val'):
+        code = code.replace(f"'{name}'", repr(str(videos)))
+    code = code.replace("_base_ = '", f"_base_ = '{CONFIGS}/").replace('= 51', '= 2')
+    (tmp_path / 'mine.py').write_text(code)
+    cfg = load_config(load_tool('train').parse_args([str(tmp_path / 'mine.py')]))
+    assert cfg.model.cls_head.num_classes == 2
+    for splits in (('train', 'val'), ('test',)):
+        launch.check_data(cfg, splits, UnreadableVideos)
+        check_classes(cfg, splits)
+    assert len(DATASETS.build(cfg.test_dataloader.dataset)) == 4

@@ -28,12 +28,12 @@ class LabeledVideoFolderDataset(VideoFolderDataset):
     Args:
         data_prefix (dict): ``dict(video=FOLDER)``.
         pipeline (list[dict]): the transforms.
-        **kwargs: as in MMAction2's ``VideoDataset``, without ``ann_file``.
+        **kwargs: as in :class:`.VideoFolderDataset`.
 
     Raises:
         FileNotFoundError: if the folder does not exist or holds no video.
-        ValueError: if a video is in no folder of a class, or in one that is not among
-            the given classes.
+        ValueError: if there is an ``ann_file``; if a video is in no folder of a class,
+            or in one that is not among the given classes.
     """
 
     def load_data_list(self) -> list[dict]:

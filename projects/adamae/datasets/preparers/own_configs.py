@@ -149,7 +149,8 @@ class _Shared:
 
     def batch(self, size: int) -> str:
         """Give the line of a batch size."""
-        return f'batch_size={size},  # a GPU; {self.videos // size} steps an epoch'
+        steps = self.videos // size
+        return f'batch_size={size},  # per GPU; on one, {steps:,} steps an epoch'
 
     def epochs(self, count: int, size: int) -> str:
         """Give the line of a number of epochs."""
@@ -212,7 +213,7 @@ def _classify(
         what, batch, last = 'Trains a linear classifier', plan.probe_batch_size, 'pack'
         end = ''
     text = (
-        f'# {what} on the {shared.videos:,} labeled videos of {shared.folder}.\n'
+        f'# {what} on the {shared.videos:,} training videos of {shared.folder}.\n'
         '_base_ = BASE\n\n'
         f'num_classes = {num_classes}  # in {shared.folder}/classes.txt\n'
         'model = dict(  # as in pre-training, and so are the clips\n'

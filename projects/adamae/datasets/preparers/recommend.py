@@ -142,7 +142,8 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
             f'{epochs:,}, {warmup} of warm-up',
             f'{epochs * steps:,} steps; '
             + (
-                'few videos are for a trial: released weights are the better start'
+                'so few videos are for a trial: better continue from released weights '
+                '(docs/recipes.md)'
                 if count <= _EPOCHS[0][0]
                 else 'few videos are seen more often: 3,200 times the 9,500 of UCF101 '
                 '(arXiv:2203.12602), 800 those of Something-Something (2211.09120)'
@@ -205,7 +206,8 @@ def _clip(summary: Mapping[str, Any]) -> tuple[dict[str, Any], list[Reason]]:
         value = f'{per_second:g} frames a second'
         rated = f'the videos have {rates["p5"]:g} to {rates["p95"]:g} frames a second'
         why = f'{rated}, so one stride would be several speeds; {span}'
-        reasons.append(Reason('stride', value, why, f'{rated}; {span}.'))
+        note = f'{rated[0].upper()}{rated[1:]}; {span}.'
+        reasons.append(Reason('stride', value, why, note))
         clip = dict(frame_interval=None, frames_per_second=per_second)
     else:
         by_rate = ceil(rate * _STEP - 0.501)  # 4 of 30 a second
