@@ -54,6 +54,8 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     args = parser.parse_args(argv)
     if args.labels_from_folders and args.kind != 'folder':
         parser.error('--labels-from-folders: expected kind folder')
+    if args.kind != 'folder' and not args.labels:
+        parser.error(f'--labels: expected the annotations of {args.kind}, got none')
     return args
 
 

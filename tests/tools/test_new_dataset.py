@@ -130,7 +130,8 @@ def test_errors_in_one_line_before_any_video_is_read(clips, capsys):
             capsys, name, '--videos', 'my clips'
         )
     assert 'nowhere' in fails(capsys, 'mine', '--videos', 'nowhere')
-    kind = fails(capsys, 'mine', '--videos', 'my clips', '--kind', 'ucf')
+    kinds = '--kind', 'ucf', '--labels', 'labels.tsv'
+    kind = fails(capsys, 'mine', '--videos', 'my clips', *kinds)
     assert 'kind: expected one of' in kind
     (clips / 'configs').mkdir()
     (clips / 'configs/mine_probe.py').write_text('edited = True')
