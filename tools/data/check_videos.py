@@ -22,7 +22,9 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--root', default='', help='folder of the videos that a list names'
     )
-    parser.add_argument('--delimiter', help='of a list (default: blanks)')
+    parser.add_argument(
+        '--delimiter', help='of a list (default: a tab if there is one, else blanks)'
+    )
     parser.add_argument(
         '--table',
         default='bad_videos.tsv',
@@ -128,8 +130,10 @@ def read_list(source: str) -> list[str]:
 
 
 def path_of(line: str, args: Namespace) -> str:
-    """Give the path of the video that a line names, as MMAction2 splits it."""
-    return os.path.join(args.root, line.strip().split(args.delimiter)[0])
+    """Give the path of the video that a line names, as a dataset splits it."""
+    from projects.adamae.datasets.annotation_lines import split_line
+
+    return os.path.join(args.root, split_line(line, args.delimiter)[0])
 
 
 if __name__ == '__main__':

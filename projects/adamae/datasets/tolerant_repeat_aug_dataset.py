@@ -7,6 +7,7 @@ from typing import Any
 from mmaction.datasets import RepeatAugDataset, VideoDataset
 from mmaction.registry import DATASETS
 
+from .annotation_lines import TabSeparatedVideos
 from .names_below_prefix import NamesBelowPrefix
 from .unreadable import UnreadableVideos
 
@@ -40,13 +41,16 @@ class _RepeatAugDataset(RepeatAugDataset):
 
 
 @DATASETS.register_module()
-class TolerantRepeatAugDataset(UnreadableVideos, NamesBelowPrefix, _RepeatAugDataset):
+class TolerantRepeatAugDataset(
+    UnreadableVideos, NamesBelowPrefix, TabSeparatedVideos, _RepeatAugDataset
+):
     """``RepeatAugDataset`` that goes on training when a video cannot be read.
 
     Repeated sampling: a video is opened and decoded once; ``num_repeats`` clips are
     drawn from it, each with its own start, crop and flip. Needs the ``collate_fn``
     ``repeat_pseudo_collate``. Arguments as in MMAction2's ``RepeatAugDataset``, which
-    takes decord only; see :class:`UnreadableVideos` and :class:`NamesBelowPrefix`.
+    takes decord only; see :class:`UnreadableVideos`, :class:`NamesBelowPrefix` and
+    :class:`TabSeparatedVideos`.
 
     Raises:
         ValueError: if the pipeline does not begin with the transforms that open a

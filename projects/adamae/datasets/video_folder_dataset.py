@@ -21,13 +21,28 @@ class VideoFolderDataset(UnreadableVideos, VideoDataset):
     Args:
         data_prefix (dict): ``dict(video=FOLDER)``.
         pipeline (list[dict]): the transforms.
-        **kwargs: as in MMAction2's ``VideoDataset``, without ``ann_file``.
+        ann_file (str, optional): None or '', as a config may inherit one. Defaults to
+            ''.
+        **kwargs: as in MMAction2's ``VideoDataset``.
 
     Raises:
         FileNotFoundError: if the folder does not exist or holds no video.
+        ValueError: if there is an ``ann_file``.
     """
 
-    def __init__(self, data_prefix: dict, pipeline: list, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        data_prefix: dict,
+        pipeline: list,
+        ann_file: str | None = '',
+        **kwargs: Any,
+    ) -> None:
+        if ann_file:
+            raise ValueError(
+                f'{type(self).__name__}: expected no ann_file, as it takes all videos '
+                f'of a folder, got {ann_file!r}; set ann_file=None, or use '
+                'TolerantVideoDataset'
+            )
         super().__init__(
             ann_file='', data_prefix=data_prefix, pipeline=pipeline, **kwargs
         )

@@ -6,13 +6,11 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from ..datasets import VideoFolderDataset
 from ..datasets.from_config import iter_built
 from ..datasets.unreadable import ALLOW_MORE, max_unreadable
+from ..utils.batches import FEW_STEPS, LARGE_SHARE, largest_batch_size
 from ..video.folder import find_unreadable
 from .distributed import rank_and_local_rank, warn
 from .safeguards import unreadable_videos_hook
 
-# Fewer steps make the units of a schedule coarse; more videos left out are a loss.
-_FEW_STEPS = 10
-_LARGE_SHARE = 0.1
 # Videos of a folder that are opened before the start.
 _NUM_VIDEOS_TO_OPEN = 500
 
@@ -37,13 +35,13 @@ def report_batches(runner: Runner) -> None:
             if loader.batch_sampler.drop_last
             else 0
         )
-        if steps < _FEW_STEPS or left > _LARGE_SHARE * videos:
+        if steps < FEW_STEPS or left > LARGE_SHARE * videos:
             total = size * world
             unit = 'step' if steps == 1 else 'steps'
             text = f'{videos} videos in batches of {total} make {steps} {unit} an epoch'
             if left:
                 text += f' and leave {left} videos ({left / videos:.0%}) out of each'
-            better = _better_size(videos, size, world)
+            better = largest_batch_size(videos, size, world)
             advice = [f'train_dataloader.batch_size={better}'] * (better < size)
             advice += ['train_dataloader.drop_last=False'] * bool(left)
             if advice:
@@ -88,13 +86,3 @@ def report_videos(runner: Runner) -> None:
         warn(f'{text}; others take their place: {named}')
     else:
         print_log(text, 'current')
-
-
-def _better_size(videos: int, size: int, world: int) -> int:
-    """Find the largest batch size with enough steps and few videos left out."""
-    for smaller in range(size, 1, -1):
-        steps = videos // (smaller * world)
-        left = videos - steps * smaller * world
-        if steps >= _FEW_STEPS and left <= _LARGE_SHARE * videos:
-            return smaller
-    return 1

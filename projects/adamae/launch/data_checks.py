@@ -12,8 +12,10 @@ from mmengine.config import Config
 from mmengine.fileio import join_path, list_from_file
 from mmengine.utils import is_abs
 
-from ..datasets import VideoFolderDataset
+from ..datasets import LabeledVideoFolderDataset, VideoFolderDataset
+from ..datasets.annotation_lines import TabSeparatedVideos, split_line
 from ..datasets.from_config import iter_datasets
+from ..datasets.labeled_video_folder_dataset import scan_classes
 from ..datasets.names_below_prefix import leaves, outside_message
 from ..datasets.preparers.official import recognize
 from ..datasets.unreadable import ALLOW_MORE, max_unreadable
@@ -41,12 +43,14 @@ class _Layout(NamedTuple):
         delimiter (str, optional): between columns; None is any white space.
         columns (tuple[str, ...]): before the labels.
         exists (Callable): tells whether what a line names is there.
+        tabs (bool): whether a name may hold blanks if a tab follows it.
     """
 
     prefix: str
     delimiter: str | None
     columns: tuple[str, ...]
     exists: Callable[[str], bool]
+    tabs: bool = False
 
     @property
     def form(self) -> str:
@@ -55,6 +59,8 @@ class _Layout(NamedTuple):
 
     def split(self, line: str) -> list[str]:
         """Split a line into its columns."""
+        if self.tabs:
+            return split_line(line, self.delimiter)
         return line.strip().split(self.delimiter)
 
 
@@ -142,22 +148,32 @@ def check_classes(cfg: Config, splits: Sequence[str]) -> None:
         cfg (Config): the config of the run; not looked at if its model has no
             ``cls_head.num_classes``.
         splits (Sequence[str]): as in :func:`check_data`, which comes first. Only
-            annotation files of ``VideoDataset`` and ``RawframeDataset`` are read.
+            annotation files of ``VideoDataset`` and ``RawframeDataset`` are read, and
+            the folders of ``LabeledVideoFolderDataset``.
 
     Raises:
-        ValueError: if a label is not one of the classes, or a dataset has none.
+        FileNotFoundError: if such a folder holds no video, or a file of class names is
+            missing.
+        ValueError: if a label is not one of the classes, a dataset has none, or two
+            folders have other classes.
     """
     classes = (cfg.model.get('cls_head') or {}).get('num_classes')
     if classes is None:
         return
+    folders: dict[str, list[str]] = {}
     for key, dataset in _iter_datasets(cfg, splits):
         kind = registered_class(DATASETS, dataset['type'])
-        if isinstance(kind, type) and issubclass(kind, VideoFolderDataset):
+        if isinstance(kind, type) and issubclass(kind, LabeledVideoFolderDataset):
+            folders[key] = _check_class_folders(key, kind, dataset, classes)
+            first = next(iter(folders))
+            _compare_classes(first, folders[first], key, folders[key])
+            continue
+        if _has_no_labels(kind):
             raise ValueError(
                 f'{key}.type: {kind.__name__} has no labels, and the model is a '
-                "classifier; write an annotation file with a line 'VIDEO LABEL' for "
-                'each video, the label a number from 0, and use TolerantVideoDataset '
-                'with ann_file'
+                'classifier; use LabeledVideoFolderDataset on a folder with a '
+                'sub-folder for each class, or TolerantVideoDataset with an ann_file '
+                "of lines 'VIDEO LABEL', the label a number from 0"
             )
         annotation, layout = _annotation_file(dataset), _layout(dataset)
         if not annotation or is_remote(annotation) or not layout:
@@ -186,7 +202,7 @@ def check_labels(cfg: Config, split: str) -> None:
     for key, dataset in _iter_datasets(cfg, (split,)):
         kind = registered_class(DATASETS, dataset['type'])
         annotation, layout = _annotation_file(dataset), _layout(dataset)
-        if isinstance(kind, type) and issubclass(kind, VideoFolderDataset):
+        if _has_no_labels(kind):
             raise ValueError(
                 f'{key}.type: {kind.__name__} has no labels; expected a dataset with '
                 f"an annotation file, such as TolerantVideoDataset, with 'VIDEO LABEL' "
@@ -201,6 +217,49 @@ def check_labels(cfg: Config, split: str) -> None:
                     f'{key}.ann_file: line {number} of {annotation}: expected '
                     f"'{layout.form}' with one label from 0, got {line!r}"
                 )
+
+
+def _has_no_labels(kind: Any) -> bool:
+    return (
+        isinstance(kind, type)
+        and issubclass(kind, VideoFolderDataset)
+        and not issubclass(kind, LabeledVideoFolderDataset)
+    )
+
+
+def _check_class_folders(key: str, kind: Any, dataset: Any, count: int) -> list[str]:
+    """Compare the classes of a folder with those of the model; returns their names."""
+    folder = _join_root(dataset, (dataset.get('data_prefix') or {}).get('video') or '')
+    names = kind._load_metainfo(dataset.get('metainfo')).get('classes')
+    try:
+        names = scan_classes(folder, names).classes
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f'{key}.{error}') from None
+    if len(names) != count:
+        raise ValueError(
+            f'{key}: {folder} has {len(names)} classes (its folders, or metainfo.'
+            f'classes), but model.cls_head.num_classes={count}; set the latter with '
+            f'--cfg-options model.cls_head.num_classes={len(names)}, or name all '
+            'classes in metainfo.classes'
+        )
+    return names
+
+
+def _compare_classes(
+    first: str, expected: Sequence[str], key: str, names: Sequence[str]
+) -> None:
+    """Reject folders that would give the same number to different classes."""
+    if [*expected] != [*names]:
+        number = next(
+            i
+            for i, pair in enumerate(zip(expected, names, strict=True))
+            if len({*pair}) > 1
+        )
+        raise ValueError(
+            f'{key}: expected the classes of {first}, but class {number} is '
+            f'{names[number]!r} here and {expected[number]!r} there; give both the '
+            'same metainfo.classes'
+        )
 
 
 def _iter_datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -229,6 +288,9 @@ def _layout(dataset: Any) -> _Layout | None:
     if load is VideoDataset.load_data_list:
         delimiter = dataset.get('delimiter', ' ')
         return _Layout('video', delimiter, ('VIDEO',), os.path.isfile)
+    if load is TabSeparatedVideos.load_data_list:
+        delimiter = dataset.get('delimiter')
+        return _Layout('video', delimiter, ('VIDEO',), os.path.isfile, tabs=True)
     if load is RawframeDataset.load_data_list:
         numbers = ('OFFSET',) * bool(dataset.get('with_offset')) + ('FRAMES',)
         return _Layout('img', None, ('FOLDER', *numbers), os.path.isdir)
@@ -337,6 +399,8 @@ def _check_annotation(key: str, dataset: Any, annotation: str) -> list[str]:
             delimiter = (
                 f'set {key}.delimiter if {layout.delimiter!r} is part of a name'
                 if layout.delimiter
+                else 'put a tab between a name with blanks and its label'
+                if layout.tabs
                 else 'names must not hold white space'
             )
             raise ValueError(

@@ -139,7 +139,9 @@ class VideoReader:
         indexed (bool): whether frames are found by index; False means that each
             access decodes the file from its beginning.
         fps (float): average frames per second; 0 if the file does not say.
-        coding (str): FFmpeg's names of codec and container.
+        codec (str): FFmpeg's name of the codec.
+        container (str): FFmpeg's short names of the container, with commas.
+        coding (str): codec, and the container's long name.
 
     Raises:
         VideoError: if the file is missing, is no regular file, must not be read, holds
@@ -154,7 +156,7 @@ class VideoReader:
     ) -> None:
         self.name = str(file) if name is None else name
         self.time_limit = time_limit
-        self.coding = ''
+        self.coding = self.codec = self.container = ''
         self._file = file
         self._missing: int | None = None
         self._size: tuple[int, int] | None = None
@@ -274,6 +276,36 @@ class VideoReader:
             return 'open groups of pictures'
         return ''
 
+    @property
+    def times(self) -> list[float]:
+        """When frames are shown, in seconds, in order; none if the file is silent."""
+        shown = [packet for packet in self._packets if not packet.is_discard]
+        if any(packet.pts is None for packet in shown):
+            return []
+        return sorted(float(packet.pts * packet.time_base) for packet in shown)
+
+    def get_thumbnails(
+        self, indices: Sequence[int], side: int
+    ) -> tuple[int, int, list[np.ndarray]]:
+        """Decode frames into small squares; errors as for :meth:`decode`.
+
+        Args:
+            indices (Sequence[int]): see :meth:`decode`.
+            side (int): height and width of the squares.
+
+        Returns:
+            tuple[int, int, list[np.ndarray]]: height and width of a whole frame; RGB,
+            uint8 (``side``, ``side``, 3), averaged over areas.
+        """
+        frames = self.decode(indices)
+        reformatter = VideoReformatter()
+        small = dict(width=side, height=side, interpolation='AREA')
+        images = [self._to_rgb(frames[int(i)], reformatter, **small) for i in indices]
+        frame = frames[int(indices[0])]
+        size = frame.height, frame.width
+        height, width = size[::-1] if round(frame.rotation / 90) % 2 else size
+        return height, width, images
+
     def get_frames(self, indices: Sequence[int]) -> list[np.ndarray]:
         """Decode frames into RGB; arguments and errors as for :meth:`decode`.
 
@@ -350,7 +382,8 @@ class VideoReader:
                     container_options=_NO_OTHER_FILES,
                 )
                 stack.enter_context(container)
-                self._refuse_picture(container.format.name)
+                self.container = container.format.name
+                self._refuse_picture(self.container)
                 self.coding = container.format.long_name
                 if not container.streams.video:
                     raise ValueError('no video stream')
@@ -358,14 +391,14 @@ class VideoReader:
                 if stream.codec_context is None:
                     raise ValueError('FFmpeg has no decoder for its codec')
                 self._context = context = stream.codec_context
-                self._codec = context.name
-                self.coding = f'{self._codec} in {container.format.long_name}'
-                if self._codec == 'vp9' and context.pix_fmt == 'yuv420p':
+                self.codec = context.name
+                self.coding = f'{self.codec} in {container.format.long_name}'
+                if self.codec == 'vp9' and context.pix_fmt == 'yuv420p':
                     self._use_libvpx(container.format.name, file)
                 # Loaders have a process per core: threads would get in their way.
                 self._context.thread_count = 1
                 self._context.thread_type = 'NONE'
-                self._context.options = _DECODER_OPTIONS.get(self._codec, {})
+                self._context.options = _DECODER_OPTIONS.get(self.codec, {})
             yield container, stream
 
     def _refuse_picture(self, container: str) -> None:
@@ -393,7 +426,7 @@ class VideoReader:
         """Number the packets; False if they cannot be numbered."""
         packets = self._packets
         extradata = bytes(self._context.extradata or b'')
-        parse = bitstream.packet_parser(self._codec, extradata)
+        parse = bitstream.packet_parser(self.codec, extradata)
         if parse is None:
             return False
         pictures = []
@@ -448,7 +481,7 @@ class VideoReader:
         """Decode from the nearest random access points, skipping what nothing needs."""
         context, packets = self._context, self._packets
         # Other codecs have no frames that FFmpeg knows to be of no use to others.
-        unwanted = 'NONREF' if self._codec == 'h264' else 'DEFAULT'
+        unwanted = 'NONREF' if self.codec == 'h264' else 'DEFAULT'
         starts = self._random_access_points
         for start, end in zip(starts, [*starts[1:], len(packets)], strict=True):
             wanted = {p for p in positions if start <= p < end}
@@ -490,10 +523,12 @@ class VideoReader:
                 return frames
         raise self._too_few(number + 1)
 
-    def _to_rgb(self, frame: Any, reformatter: VideoReformatter) -> np.ndarray:
+    def _to_rgb(
+        self, frame: Any, reformatter: VideoReformatter, **size: Any
+    ) -> np.ndarray:
         """Convert as ``frame.to_ndarray(format='rgb24')`` does, on one thread."""
         with self._errors():
-            image = reformatter.reformat(frame, format='rgb24', **_ONE_THREAD)
+            image = reformatter.reformat(frame, format='rgb24', **size, **_ONE_THREAD)
             array = image.to_ndarray()
             turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(array, turns)) if turns else array

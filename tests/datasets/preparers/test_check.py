@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from projects.adamae.datasets.preparers import check
+from projects.adamae.datasets.preparers import resumable
 from projects.adamae.datasets.preparers.check import check_videos
 from projects.adamae.video.reader import VideoReader
 from tests.helpers import run_tool
@@ -62,7 +62,7 @@ def test_what_was_checked_is_not_decoded_again(folder, tmp_path, monkeypatch):
         file.write('["torn')
     decoded = []
     monkeypatch.setattr(
-        check,
+        resumable,
         'run_in_processes',
         lambda work, names, *_: [
             decoded.append(n.name) or _[-1](n, None) for n in names

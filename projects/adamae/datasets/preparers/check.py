@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +12,7 @@ from typing import NamedTuple
 from ...utils.fileio import AtomicLocalBackend
 from ...video.error import VideoError
 from ...video.reader import VideoReader
-from .worker_pool import run_in_processes
+from .resumable import run_resumably
 
 
 class Problem(NamedTuple):
@@ -55,30 +52,16 @@ def check_videos(
         OSError: if something cannot be read or written and no video is to blame.
         ValueError: if ``workers`` or ``time_limit`` is too small.
     """
-    for name, value in (('workers', workers), ('time_limit', time_limit)):
-        if value < 1:
-            raise ValueError(f'{name}: expected at least 1, got {value}')
-    files = list(dict.fromkeys(files))
-    known = _read_progress(progress)
-    stamps = {file: _stamp(file) for file in files}
-    found = {f: known[f][1] for f in files if f in known and known[f][0] == stamps[f]}
-    todo = {Path(file): file for file in files if file not in found}
-    with open(progress, 'a', encoding='utf-8') as log:
-        log.write('\n')  # the last line of a killed run has no end
+    answers = run_resumably(
+        partial(_check_file, time_limit), files, progress, workers, time_limit
+    )
+    return [problem_of(file, answer) for file, answer in answers.items() if answer]
 
-        def record(name: Path, answer: str | None) -> None:
-            kind, _, detail = (answer or '\t').partition('\t')
-            if answer and not detail:  # of the pool
-                kind, detail = 'decoder', answer
-            file = todo[name]
-            found[file] = kind, detail
-            log.write(json.dumps([file, stamps[file], kind, detail]) + '\n')
-            log.flush()
 
-        work = partial(_check_file, time_limit)
-        if todo:
-            run_in_processes(work, list(todo), workers, OSError, time_limit, record)
-    return [Problem(file, *found[file]) for file in files if found[file][0]]
+def problem_of(file: str, answer: str) -> Problem:
+    """Read what :func:`try_video` gave of a bad one, or the pool of processes."""
+    kind, _, detail = answer.partition('\t')
+    return Problem(file, kind, detail) if detail else Problem(file, 'decoder', answer)
 
 
 def write_table(problems: Sequence[Problem], path: str | Path) -> None:
@@ -91,9 +74,25 @@ def write_table(problems: Sequence[Problem], path: str | Path) -> None:
 
 
 def _check_file(time_limit: float, path: Path) -> str | Exception | None:
-    """Give kind and detail with a tab between, or what is no video's fault."""
-    try:
+    def check() -> None:
         VideoReader(str(path), time_limit=time_limit).check()
+
+    return try_video(path, check)
+
+
+def try_video(path: Path, look: Callable[[], str | None]) -> str | Exception | None:
+    """Look at a video, whatever is in it.
+
+    Args:
+        path (Path): of the video.
+        look (Callable): looks at it.
+
+    Returns:
+        str | Exception | None: what ``look`` gave; or kind and detail of what is wrong
+        with the video, a tab between; or what is no video's fault.
+    """
+    try:
+        return look()
     except VideoError as error:
         text = str(error).removeprefix(f'{path}: ').removeprefix(f'{error.kind}: ')
         return f'{error.kind}\t{text}'
@@ -101,25 +100,3 @@ def _check_file(time_limit: float, path: Path) -> str | Exception | None:
         return error
     except Exception as error:  # whatever it is, the other videos go on
         return f'unreadable\t{type(error).__name__}: {error}'
-    return None
-
-
-def _stamp(file: str) -> list[int] | None:
-    with suppress(OSError, ValueError):
-        found = os.stat(file)
-        return [found.st_size, found.st_mtime_ns]
-    return None
-
-
-def _read_progress(
-    path: str | Path,
-) -> dict[str, tuple[list[int] | None, tuple[str, str]]]:
-    """Read what an earlier run found; whatever is not whole counts as not done."""
-    known = {}
-    with suppress(FileNotFoundError), open(path, encoding='utf-8') as file:
-        for line in file:
-            with suppress(ValueError):
-                name, stamp, kind, detail = json.loads(line)
-                if stamp is not None:  # a missing file may have come back
-                    known[name] = stamp, (kind, detail)
-    return known

@@ -1,0 +1,274 @@
+"""Settings for a data set of one's own, from what was measured of its videos."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, NamedTuple
+
+from ...utils.batches import FEW_STEPS, largest_batch_size
+
+# Seconds from one frame of a clip to the next: between Kinetics-400 (every 4th of 30 a
+# second) and Something-Something v2 (every 2nd of 12).
+_STEP = 0.15
+# Of the median video that a clip takes at most, as on Something-Something v2.
+_SHARE = 2 / 3
+# Rates differ if the 95th percentile is so many times the 5th.
+_MIXED = 1.5
+# ViT-B was pre-trained from scratch on the 3,600 videos of HMDB51 (arXiv:2203.12602).
+FEW_FOR_VITB = 3000
+_MODELS = dict(vits=dict(embed_dims=384, num_heads=6), vitb={})
+# Short side of the median video, from which on: image and patch of the model.
+_SIZES = ((160, 224, 16), (80, 112, 8), (48, 64, 8), (0, 32, 4))
+_MASK_RATIO, _LOWER_MASK_RATIO, _FEW_VISIBLE = 0.95, 0.9, 32
+# Up to how many training videos: epochs of pre-training. 3,200 on the 9,500 of UCF101
+# and 1,600 on Kinetics-400 are VideoMAE's, 800 AdaMAE's.
+_EPOCHS = ((499, 800), (19_999, 3200), (99_999, 1600))
+_MOST_EPOCHS = 800
+_WARMUP_SHARE = 20  # 40 of 800 epochs
+_STEPS_PER_CHECKPOINT = 5000
+_PRETRAIN_BATCH, _FINETUNE_BATCH, _PROBE_BATCH = 32, 16, 64
+_REPEATS = 4  # crops of a clip, arXiv:2205.09113
+_MANY_FOR_FINETUNING = 20_000
+_FEW_UPDATES = 2000
+_MOST_FINETUNING_EPOCHS = 300
+_DIRECTIONS = ('left', 'right', 'clockwise', 'counterclockwise', 'anticlockwise')
+
+
+class Reason(NamedTuple):
+    """Why a setting has its value.
+
+    Attributes:
+        setting (str): of the plan.
+        value (str): as people write it.
+        why (str): one line.
+        note (str): a few words of it, for a comment. Defaults to ''.
+    """
+
+    setting: str
+    value: str
+    why: str
+    note: str = ''
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train on a data set.
+
+    Attributes:
+        size (str): of the encoder, 'vits' or 'vitb'.
+        backbone (dict): what differs from ViT-B with 16 frames of 224 x 224 pixels.
+        num_frames (int): of a clip.
+        mask_ratio (float): share of the tokens that are masked.
+        frame_interval (int, optional): from one frame of a clip to the next, in frames
+            of the video; None: see ``frames_per_second``.
+        frames_per_second (float, optional): of a clip, where the videos have several
+            frame rates.
+        flip_ratio (float): share of the clips that are flipped in training.
+        batch_size (int): videos of a step of pre-training, for one process.
+        repeats (int): crops of each of their clips.
+        epochs (int): of pre-training.
+        warmup_epochs (int): of these.
+        checkpoint_interval (int): epochs between two checkpoints.
+        finetune_batch_size (int): videos of a step of fine-tuning.
+        finetune_epochs (int): of fine-tuning.
+        probe_batch_size (int): videos of a step of the linear probe.
+        reasons (tuple[Reason, ...]): for people.
+    """
+
+    size: str
+    backbone: dict[str, int]
+    num_frames: int
+    mask_ratio: float
+    frame_interval: int | None
+    frames_per_second: float | None
+    flip_ratio: float
+    batch_size: int
+    repeats: int
+    epochs: int
+    warmup_epochs: int
+    checkpoint_interval: int
+    finetune_batch_size: int
+    finetune_epochs: int
+    probe_batch_size: int
+    reasons: tuple[Reason, ...]
+
+
+def recommend(summary: Mapping[str, Any]) -> Plan:
+    """Choose settings.
+
+    Args:
+        summary (Mapping): content of the ``summary.json`` of a prepared data set.
+
+    Returns:
+        Plan: the settings.
+
+    Raises:
+        ValueError: if no video is left to train on.
+    """
+    count = summary['splits'].get('train', {}).get('videos', 0)
+    if not count:
+        raise ValueError('splits.train: expected videos to train on, got none')
+    clip, reasons = _clip(summary)
+    size = 'vits' if count < FEW_FOR_VITB else 'vitb'
+    reasons.append(
+        Reason(
+            'model',
+            {'vits': 'ViT-S', 'vitb': 'ViT-B'}[size],
+            f'{count:,} training videos; ViT-B is known to learn from {FEW_FOR_VITB:,}'
+            ' or more (arXiv:2203.12602)',
+        )
+    )
+    image, patch, mask_ratio = _resolution(summary, clip['num_frames'], reasons)
+    flip_ratio = _flip(summary.get('classes', ()), reasons)
+
+    batch = largest_batch_size(count, _PRETRAIN_BATCH)
+    repeats = 1 if batch == _PRETRAIN_BATCH else _REPEATS
+    steps = count // batch
+    why = f'{steps:,} steps an epoch, {count - steps * batch} videos left out of it'
+    if batch < _PRETRAIN_BATCH:
+        why += f'; the largest with {FEW_STEPS} steps'
+    if repeats > 1:
+        why += f'; {repeats} crops of every clip make a step of {batch * repeats}'
+    reasons.append(Reason('batch of pre-training', f'{batch} videos', why))
+
+    epochs = next((e for most, e in _EPOCHS if count <= most), _MOST_EPOCHS)
+    warmup = epochs // _WARMUP_SHARE
+    reasons.append(
+        Reason(
+            'epochs of pre-training',
+            f'{epochs:,}, {warmup} of warm-up',
+            f'{epochs * steps:,} steps; '
+            + (
+                'so few videos are for a trial: better continue from released weights '
+                '(docs/recipes.md)'
+                if count <= _EPOCHS[0][0]
+                else 'few videos are seen more often: 3,200 times the 9,500 of UCF101 '
+                '(arXiv:2203.12602), 800 those of Something-Something (2211.09120)'
+            ),
+        )
+    )
+    interval = max(1, min(ceil(_STEPS_PER_CHECKPOINT / steps), epochs // 20))
+
+    labeled = max(min(count, 2), largest_batch_size(count, _FINETUNE_BATCH))
+    probe = max(min(count, 2), largest_batch_size(count, _PROBE_BATCH))
+    tuning = 50 if count >= _MANY_FOR_FINETUNING else 100
+    enough = ceil(_FEW_UPDATES / (count // labeled))
+    tuning = max(tuning, min(enough, _MOST_FINETUNING_EPOCHS))
+    if summary.get('num_classes'):
+        reasons.append(
+            Reason(
+                'fine-tuning',
+                f'{labeled} videos a step, {tuning} epochs',
+                f'{tuning * (count // labeled):,} steps; at least {_FEW_UPDATES:,} '
+                f'where {_MOST_FINETUNING_EPOCHS} epochs reach that',
+            )
+        )
+    backbone = {
+        **_MODELS[size],
+        **({} if image == 224 else dict(img_size=image, patch_size=patch)),
+        **({} if clip['num_frames'] == 16 else dict(num_frames=clip['num_frames'])),
+    }
+    return Plan(
+        size=size,
+        backbone=backbone,
+        mask_ratio=mask_ratio,
+        flip_ratio=flip_ratio,
+        batch_size=batch,
+        repeats=repeats,
+        epochs=epochs,
+        warmup_epochs=warmup,
+        checkpoint_interval=interval,
+        finetune_batch_size=labeled,
+        finetune_epochs=tuning,
+        probe_batch_size=probe,
+        reasons=tuple(reasons),
+        **clip,
+    )
+
+
+def _clip(summary: Mapping[str, Any]) -> tuple[dict[str, Any], list[Reason]]:
+    """Choose the frames of a clip and the time from one to the next."""
+    frames, rates = summary['frames']['median'], summary['fps']
+    seconds, rate = summary['seconds']['median'], rates['median']
+    num_frames = next((n for n in (16, 8) if n <= frames), 4)
+    why = f'the median video has {frames:g}'
+    if num_frames == 16:
+        why += ', and 16 are what the published models take'
+    reasons = [Reason('frames of a clip', str(num_frames), why)]
+
+    if rates['p95'] >= _MIXED * rates['p5'] > 0:
+        wanted = min(_STEP, _SHARE * seconds / num_frames)
+        per_second = max(round(1 / wanted, 1), 0.1)
+        span = f'a clip lasts {num_frames / per_second:.2g} of {seconds:.2g} s'
+        value = f'{per_second:g} frames a second'
+        rated = f'the videos have {rates["p5"]:g} to {rates["p95"]:g} frames a second'
+        why = f'{rated}, so one stride would be several speeds; {span}'
+        note = f'{rated[0].upper()}{rated[1:]}; {span}.'
+        reasons.append(Reason('stride', value, why, note))
+        clip = dict(frame_interval=None, frames_per_second=per_second)
+    else:
+        by_rate = ceil(rate * _STEP - 0.501)  # 4 of 30 a second
+        by_length = int(_SHARE * frames / num_frames)
+        interval = max(1, min(by_rate, by_length))
+        span = f'{num_frames * interval / rate:.2g}' if rate else 'all'
+        note = f'{rate:g} frames a second: a clip lasts {span} of {seconds:.2g} s'
+        why = note
+        if interval == by_rate <= by_length:
+            why += ', as published for Something-Something and Kinetics (2 to 2.7 s)'
+        elif interval == by_length:
+            why += ', at most two thirds of the median video'
+        stride = f'1 of {interval} frames' if interval > 1 else 'every frame'
+        note = f'{stride[0].upper()}{stride[1:]}, of {note}.'
+        reasons.append(Reason('stride', stride, why, note))
+        clip = dict(frame_interval=interval, frames_per_second=None)
+    return dict(num_frames=num_frames, **clip), reasons
+
+
+def _resolution(
+    summary: Mapping[str, Any], num_frames: int, reasons: list[Reason]
+) -> tuple[int, int, float]:
+    side = summary['short_side']['median']
+    image, patch = next((i, p) for least, i, p in _SIZES if side >= least)
+    tokens = num_frames // 2 * (image // patch) ** 2
+    few = tokens * (1 - _MASK_RATIO) < _FEW_VISIBLE
+    mask_ratio = _LOWER_MASK_RATIO if few else _MASK_RATIO
+    reasons.append(
+        Reason(
+            'resolution',
+            f'{image} x {image} in patches of {patch}',
+            f'the short side of the median video has {side:g} pixels'
+            + ('' if image == 224 else ': more would show nothing new'),
+        )
+    )
+    visible = tokens - int(tokens * mask_ratio)
+    reasons.append(
+        Reason(
+            'masked',
+            f'{mask_ratio:.0%} of {tokens} tokens',
+            f'{visible} stay visible'
+            + (
+                f'; the published {_MASK_RATIO:.0%} would leave too few'
+                if few
+                else ', as published (arXiv:2211.09120)'
+            ),
+        )
+    )
+    return image, patch, mask_ratio
+
+
+def _flip(classes: Sequence[str], reasons: list[Reason]) -> float:
+    directed = [name for name in classes if _has_direction(name)]
+    ratio, why = 0.5, 'set it to 0 if left and right make a difference to the classes'
+    if directed:
+        ratio, why = 0.0, f'the name of a class has a direction: {directed[0]!r}'
+    reasons.append(Reason('flips', f'{ratio:.0%} of the clips', why))
+    return ratio
+
+
+def _has_direction(name: str) -> bool:
+    """Whether a name has one of the words, be it in camel case or between marks."""
+    words = re.findall('[A-Z]?[a-z]+|[A-Z]+', name)
+    return any(word.lower() in _DIRECTIONS for word in words)

@@ -1,0 +1,326 @@
+"""One page about a prepared collection of videos, and the same for programs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...utils.text import printable
+from .collection import SPLITS, Collection, Sample
+from .survey import Facts
+
+# How many names the page has of each kind, and how many classes in its table.
+_NAMES, _CLASSES = 10, 40
+_QUANTILES = {'min': 0, 'p5': 5, 'median': 50, 'p95': 95, 'max': 100}
+_TITLES = {
+    'unreadable': 'cannot be read',
+    'truncated': 'end before their header says',
+    'unlistable': 'have a tab, a line break or bytes that are not UTF-8 in their name, '
+    'which no list can hold; rename them',
+    'missing': 'are named in the annotations, and not there',
+    'unlisted': 'are there, and in no annotation',
+    'unlabeled': 'have no label, and are in no list',
+    'black': 'are black',
+    'static': 'show nothing that moves',
+    'duplicates': 'sets of videos show the same; each set is on one side of a split of '
+    'this tool',
+    'duplicates_across_splits': 'of these sets are on several sides of the split that '
+    'the annotations have',
+    'duplicates_across_classes': 'of these sets have several labels',
+    'empty_classes': 'classes have no video in any list',
+    'classes_without_train': 'more classes have none in train.txt',
+    'classes_without_val': 'more classes have none in val.txt',
+    'classes_without_test': 'more classes have none in test.txt',
+}
+
+
+class Summary(NamedTuple):
+    """What :func:`.prepare` found.
+
+    Attributes:
+        facts (dict): content of ``summary.json``.
+        page (str): content of ``summary.md``.
+    """
+
+    facts: dict[str, Any]
+    page: str
+
+    def gist(self) -> str:
+        """Give a few lines for a terminal."""
+        lists = [
+            f'{split}.txt: {content["videos"]} videos'
+            for split, content in self.facts['splits'].items()
+        ]
+        if self.facts['classes']:
+            lists.append(f'{self.facts["num_classes"]} classes')
+        lines = [', '.join(lists)]
+        lines += [
+            f'{len(self.facts["problems"][kind])} {title}'
+            for kind, title in _TITLES.items()
+            if self.facts['problems'].get(kind)
+        ]
+        return '\n'.join(lines)
+
+
+def describe(
+    collection: Collection,
+    samples: Sequence[Sample],
+    facts: Mapping[str, Facts],
+    problems: Mapping[str, tuple[str, str]],
+    duplicates: Sequence[Sequence[str]],
+    made_with: Mapping[str, Any],
+    check_all: bool,
+) -> Summary:
+    """Summarize a collection.
+
+    Args:
+        collection (Collection): all of it.
+        samples (Sequence[Sample]): those that are listed, with their splits.
+        facts (Mapping[str, Facts]): of the videos that can be read.
+        problems (Mapping[str, tuple[str, str]]): kind and detail of the others.
+        duplicates (Sequence[Sequence[str]]): names of videos that show the same.
+        made_with (Mapping[str, Any]): arguments that decide what is listed.
+        check_all (bool): whether every frame was decoded.
+
+    Returns:
+        Summary: for people and programs.
+    """
+    names = [*dict.fromkeys(sample.name for sample in collection.samples)]
+    splits = {}
+    for split in SPLITS:
+        labels = [sample.label for sample in samples if sample.split == split]
+        if labels:
+            counts = Counter(labels)
+            per_class = {name: counts[name] for name in collection.classes}
+            splits[split] = dict(videos=len(labels), per_class=per_class)
+    values = [facts[name] for name in names if name in facts]
+    listed = {sample.name for sample in samples}
+    data = dict(
+        kind=made_with['kind'],
+        videos=os.path.abspath(collection.root),
+        made_with=dict(made_with),
+        checked='every frame' if check_all else 'quickly',
+        num_classes=len(collection.classes),
+        classes=list(collection.classes),
+        splits=splits,
+        frames=_quantiles(f.frames for f in values),
+        seconds=_quantiles(f.seconds for f in values),
+        fps=_quantiles(f.fps for f in values),
+        short_side=_quantiles(min(f.size) for f in values),
+        rates=_count(f'{round(f.fps, 2):g}' for f in values),
+        variable_rate=sum(f.variable for f in values),
+        sizes=_count(f'{f.size[0]}x{f.size[1]}' for f in values),
+        codecs=_count(f.codec for f in values),
+        containers=_count(f.container for f in values),
+        problems=_problems(collection, names, samples, splits, facts, problems)
+        | _duplicate_problems(samples, collection, duplicates),
+        left_out=[name for name in names if name not in listed],
+        kept_unreadable=sorted(listed & set(problems)),
+    )
+    return Summary(data, _page(data, len(names)))
+
+
+def _quantiles(values: Iterable[float]) -> dict[str, float]:
+    numbers = np.percentile(list(values), list(_QUANTILES.values()))
+    return {
+        name: round(float(number), 3)
+        for name, number in zip(_QUANTILES, numbers, strict=True)
+    }
+
+
+def _count(values: Iterable[str]) -> dict[str, int]:
+    counts = Counter(values)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _problems(
+    collection: Collection,
+    names: Sequence[str],
+    samples: Sequence[Sample],
+    splits: Mapping[str, Any],
+    facts: Mapping[str, Facts],
+    problems: Mapping[str, tuple[str, str]],
+) -> dict[str, Any]:
+    def with_reason(wanted: Callable[[str], bool]) -> list[list[str]]:
+        return [
+            [name, ': '.join(problems[name])]
+            for name in names
+            if name in problems and wanted(problems[name][0])
+        ]
+
+    def found(what: str) -> list[str]:
+        return [n for n in names if n in facts and getattr(facts[n], what)]
+
+    labels = {sample.label for sample in samples}
+    empty = [name for name in collection.classes if name not in labels]
+    unlabeled = {s.name for s in collection.samples if s.label is None}
+    result: dict[str, Any] = dict(
+        unreadable=with_reason(lambda kind: kind != 'truncated'),
+        truncated=with_reason(lambda kind: kind == 'truncated'),
+        static=found('static'),
+        black=found('black'),
+        missing=list(collection.missing),
+        unlisted=list(collection.unlisted),
+        unlabeled=[n for n in names if n in unlabeled] if collection.classes else [],
+        unlistable=[name for name in names if not can_be_listed(name)],
+        empty_classes=empty,
+    )
+    for split, content in splits.items():
+        result[f'classes_without_{split}'] = [
+            name
+            for name, count in content['per_class'].items()
+            if not count and name not in empty
+        ]
+    return result
+
+
+def can_be_listed(name: str) -> bool:
+    """Tell whether a line of an annotation file can hold a name."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are not UTF-8
+        return False
+    return not any(c in name for c in '\t\n\r')
+
+
+def _duplicate_problems(
+    samples: Sequence[Sample],
+    collection: Collection,
+    duplicates: Sequence[Sequence[str]],
+) -> dict[str, Any]:
+    splits = {sample.name: sample.split for sample in samples}
+    labels = {sample.name: sample.label for sample in collection.samples}
+
+    def several(what: Mapping[str, Any]) -> list[list[str]]:
+        return [
+            list(group)
+            for group in duplicates
+            if len({what[name] for name in group if what.get(name)}) > 1
+        ]
+
+    return dict(
+        duplicates=[list(group) for group in duplicates],
+        duplicates_across_splits=several(splits),
+        duplicates_across_classes=several(labels),
+    )
+
+
+def _page(data: Mapping[str, Any], total: int) -> str:
+    lines = [
+        '# Summary of the videos',
+        '',
+        f'{total} videos below `{_safe(data["videos"])}`, kind {data["kind"]}.',
+        '',
+        '| list | videos | classes | most and fewest of a class |',
+        '| --- | --- | --- | --- |',
+    ]
+    for split, content in data['splits'].items():
+        counts = [count for count in content['per_class'].values() if count]
+        spread = f'{max(counts)}, {min(counts)}' if counts else '-'
+        lines.append(
+            f'| {split}.txt | {content["videos"]} | {len(counts) or "-"} | {spread} |'
+        )
+    if data['made_with']['split']:
+        shares = ' '.join(f'{share:g}' for share in data['made_with']['split'])
+        lines += [
+            '',
+            f'Split by this tool: {shares}, seed {data["made_with"]["seed"]}.',
+        ]
+    lines += [
+        '',
+        '| of a video | min | 5% | median | 95% | max |',
+        '| --- | --- | --- | --- | --- | --- |',
+    ]
+    for name, title in (
+        ('frames', 'frames'),
+        ('seconds', 'seconds'),
+        ('fps', 'frames per second'),
+        ('short_side', 'short side, pixels'),
+    ):
+        cells = ' | '.join(f'{value:g}' for value in data[name].values())
+        lines.append(f'| {title} | {cells} |')
+    lines.append('')
+    for name, title in (
+        ('rates', 'frames per second'),
+        ('sizes', 'width x height'),
+        ('codecs', 'codecs'),
+        ('containers', 'containers'),
+    ):
+        lines.append(f'- {title}: {_most(data[name])}')
+    if data['variable_rate']:
+        lines.append(f'- {data["variable_rate"]} have a rate that varies')
+    lines += ['', '## Problems', '']
+    lines += [*_problem_lines(data)] or ['None was found.']
+    if data['checked'] == 'quickly':
+        lines += [
+            '',
+            'Looked for quickly: all packets were read, and a few frames decoded; '
+            '`--check-all` decodes every frame.',
+        ]
+    lines += _class_lines(data)
+    return '\n'.join(lines) + '\n'
+
+
+def _most(counts: Mapping[str, int]) -> str:
+    items = [f'{name} ({count})' for name, count in [*counts.items()][:_NAMES]]
+    more = len(counts) - len(items)
+    return ', '.join(items) + (f' and {more} more' if more else '')
+
+
+def _problem_lines(data: Mapping[str, Any]) -> Iterable[str]:
+    for kind, title in _TITLES.items():
+        entries = data['problems'].get(kind)
+        if not entries:
+            continue
+        yield f'- **{len(entries)}** {title}'
+        for entry in entries[:_NAMES]:
+            if kind in ('unreadable', 'truncated'):
+                entry = f'`{_safe(entry[0])}`: {_safe(entry[1])}'
+            elif isinstance(entry, list):
+                entry = ', '.join(f'`{_safe(name)}`' for name in entry)
+            else:
+                entry = f'`{_safe(entry)}`'
+            yield f'  - {entry}'
+        if len(entries) > _NAMES:
+            yield f'  - and {len(entries) - _NAMES} more, see summary.json'
+        if kind == 'truncated' or (
+            kind == 'unreadable' and not data['problems']['truncated']
+        ):
+            yield ''
+            yield _what_became(data)
+            yield ''
+
+
+def _what_became(data: Mapping[str, Any]) -> str:
+    kept = len(data['kept_unreadable'])
+    text = '  These are in no list'
+    if kept:
+        text += (
+            f', but for {kept} that the annotations have in val or test: those stay '
+            'and count as wrong, as leaving them out would give other numbers'
+        )
+    return text + '.'
+
+
+def _class_lines(data: Mapping[str, Any]) -> list[str]:
+    splits = data['splits']
+    if not data['classes']:
+        return []
+    lines = ['', '## Classes', '', f'| number | name | {" | ".join(splits)} |']
+    lines.append('| --- ' * (len(splits) + 2) + '|')
+    for number, name in enumerate(data['classes'][:_CLASSES]):
+        counts = ' | '.join(str(splits[s]['per_class'][name]) for s in splits)
+        lines.append(f'| {number} | {_safe(name)} | {counts} |')
+    more = len(data['classes']) - _CLASSES
+    if more > 0:
+        lines += ['', f'and {more} more, see summary.json']
+    return lines
+
+
+def _safe(text: str) -> str:
+    """Keep a name of other people from ending a line or a table's cell."""
+    return printable(text).replace('|', '\\|').replace('`', "'")
