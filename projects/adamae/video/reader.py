@@ -277,8 +277,8 @@ class VideoReader:
         return ''
 
     @property
-    def times(self) -> list[float]:
-        """When frames are shown, in seconds, in order; none if the file is silent."""
+    def packet_times(self) -> list[float]:
+        """When frames are shown by their packets, in seconds, in order; none if the file is silent."""
         shown = [packet for packet in self._packets if not packet.is_discard]
         if any(packet.pts is None for packet in shown):
             return []

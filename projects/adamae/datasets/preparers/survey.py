@@ -162,7 +162,7 @@ def _gray_pictures(
 
 def _rate(reader: VideoReader) -> tuple[float, bool]:
     """Give average frames per second (0: not known), and whether the rate varies."""
-    times = np.array(reader.times)
+    times = np.array(reader.packet_times)
     steps = np.diff(times)
     if not len(steps) or steps.min() < 0 or times[-1] <= times[0]:
         return reader.fps, False
