@@ -13,6 +13,7 @@ from mmengine.fileio import join_path, list_from_file
 from mmengine.utils import is_abs
 
 from ..datasets import VideoFolderDataset
+from ..datasets.class_names import class_names, difference
 from ..datasets.from_config import iter_datasets
 from ..datasets.names_below_prefix import leaves, outside_message
 from ..datasets.unreadable import ALLOW_MORE, max_unreadable
@@ -138,11 +139,14 @@ def check_classes(cfg: Config, splits: Sequence[str]) -> None:
             annotation files of ``VideoDataset`` and ``RawframeDataset`` are read.
 
     Raises:
-        ValueError: if a label is not one of the classes, or a dataset has none.
+        FileNotFoundError: if there is no file of the classes' names.
+        ValueError: if a label is not one of the classes, a dataset has none, or the
+            names of the classes are not as many, or not the same in all of them.
     """
     classes = (cfg.model.get('cls_head') or {}).get('num_classes')
     if classes is None:
         return
+    check_names(cfg, splits, classes)
     for key, dataset in _iter_datasets(cfg, splits):
         kind = registered_class(DATASETS, dataset['type'])
         if isinstance(kind, type) and issubclass(kind, VideoFolderDataset):
@@ -164,6 +168,37 @@ def check_classes(cfg: Config, splits: Sequence[str]) -> None:
                     f'says, got {" ".join(labels) or "none"}; fix it, or set the '
                     'number of classes'
                 )
+
+
+def check_names(cfg: Config, splits: Sequence[str], classes: int) -> None:
+    """Compare the names of classes with their number, and among datasets.
+
+    Args:
+        cfg (Config): the config of the run.
+        splits (Sequence[str]): as in :func:`check_data`.
+        classes (int): how many there are.
+
+    Raises:
+        FileNotFoundError: if there is no file of the names.
+        ValueError: if they are not as many, or not the same in all datasets.
+    """
+    first: tuple[str, list[str]] | None = None
+    for key, dataset in _iter_datasets(cfg, splits):
+        names = class_names(dataset, key)
+        if names is None:
+            continue
+        if len(names) != classes:
+            raise ValueError(
+                f'{key}.metainfo.classes: expected {classes} names, as '
+                f'model.cls_head.num_classes={classes} says, got {len(names)}; fix '
+                'them, or set the number of classes'
+            )
+        first = first or (key, names)
+        if other := difference(names, first[1]):
+            raise ValueError(
+                f'{key}.metainfo.classes: expected the names of {first[0]}, in the '
+                f'same order, got others: {other}'
+            )
 
 
 def check_labels(cfg: Config, split: str) -> None:
