@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         classes, warning = api.names_of_classes(cfg, args.checkpoint)
         if warning:
             print(f'warning: {warning}', flush=True)
-        top_k = min(args.top, cfg.model.cls_head.num_classes)
+        top_k = min(args.top, model.cls_head.num_classes)
         with open_predictions(args.out, top_k, classes) as write:
             for video in api.predict(model, cfg, files):
                 top = video.top(top_k)
