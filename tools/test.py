@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         runner = launch.build_runner(cfg, 'test')
         launch.prepare_report(runner)
     with launch.errors_in_one_line(CheckpointMismatch, VideoError):
-        with launch.metrics_before_dump(runner):
+        with launch.metrics_before_dump(runner, args.report):
             runner.test()
     launch.end_distributed()
 

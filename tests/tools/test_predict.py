@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from projects.adamae.apis import predict as api
 from projects.adamae.apis.models import load_model
@@ -28,6 +29,7 @@ NAMES = ['走る, "fast"', 'falling', 'up']
 @pytest.fixture(scope='module')
 def toy(tmp_path_factory):
     """Five videos, a classifier of three classes with two clips as test views."""
+    init_default_scope('mmaction')
     root = tmp_path_factory.mktemp('predict')
     write_videos(root / 'videos', 5, frames=20)
     (root / 'list.txt').write_text(''.join(f'{i}.mp4 {i % 3}\n' for i in range(5)))
@@ -236,6 +238,37 @@ def test_report_where_it_is_wanted_and_possible(toy, tmp_path, capfd):
     several = {'test_dataloader.dataset.multi_class': True}
     fails('test', *run, tmp_path / 'here', **several)
     assert 'error: --report: expected one label' in capfd.readouterr().err
+
+
+def test_a_report_that_cannot_be_written(toy, tmp_path, capfd):
+    """It ends the test, after its metrics, only if it was asked for."""
+    run = (toy.cfg, toy.named, '--work-dir', tmp_path, '--report', tmp_path / 'here')
+    (tmp_path / 'here/predictions.csv.partial').mkdir(parents=True)
+    fails('test', *run)
+    output, errors = capfd.readouterr()
+    assert 'acc/top1: ' in output and 'WARNING - --report: ' in output
+    assert 'predictions.csv.partial: Is a directory' in errors.splitlines()[-1]
+
+
+def test_names_are_kept_by_training(toy, tmp_path, capfd):
+    """MMEngine puts those of the training data into its checkpoints."""
+    cfg = Config.fromfile(toy.cfg)
+    dataset = cfg.test_dataloader.dataset.copy()
+    dataset.update(test_mode=False, metainfo=dict(classes=NAMES))
+    dataset.pipeline[1].update(num_clips=1, test_mode=False)
+    cfg.train_dataloader = dict(cfg.test_dataloader, dataset=dataset)
+    cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
+    cfg.optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.0))
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1)
+    cfg.dump(tmp_path / 'train.py')
+    run_tool('train', tmp_path / 'train.py', '--work-dir', tmp_path / 'run')
+    checkpoint = tmp_path / 'run/epoch_1.pth'
+    run_tool('test', toy.cfg, checkpoint, '--work-dir', tmp_path / 'test')
+    (report,) = (tmp_path / 'test').glob('*/report')
+    assert [row['class'] for row in read(report / 'classes.csv')] == NAMES
+    capfd.readouterr()
+    run_tool('predict', toy.cfg, checkpoint, files(toy)[0])
+    assert NAMES[0] in capfd.readouterr().out
 
 
 @pytest.mark.slow

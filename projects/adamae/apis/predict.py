@@ -12,6 +12,7 @@ import torch
 from mmaction.models.recognizers.base import BaseRecognizer
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.runner import autocast
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -120,7 +121,6 @@ def predict(
         collate_fn=list,
         generator=torch.Generator(),  # else it would draw from the global state
     )
-    device = next(model.parameters()).device.type
     half = bool((cfg.get('test_cfg') or {}).get('fp16'))
     activation = activation_of(cfg.model.cls_head)
     set_attention_kernel(model, onednn=cpu.uses_onednn())  # as in a test
@@ -129,7 +129,7 @@ def predict(
         batch = [video for video in videos if not isinstance(video, Exception)]
         samples: Iterator[Any] = iter(())
         if batch:
-            with torch.autocast(device, enabled=half):
+            with autocast(enabled=half):
                 samples = iter(model.test_step(pseudo_collate(batch)))
         for video in videos:
             path = files[done]

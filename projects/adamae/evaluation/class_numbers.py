@@ -14,7 +14,7 @@ from .ranking import Ranked
 
 
 # Not a named tuple: MMEngine makes plain ones of these on the way.
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TestedVideo:
     """A video with its label and what was predicted for it.
 

@@ -121,10 +121,15 @@ class ClassificationReport(BaseMetric):
                 video = TestedVideo(path, label, [], error=sample['unreadable'])
             else:
                 scores = to_probabilities(sample['pred_score'], self.activation)
-                order = rank(scores, self._num_classes)
-                place = next(i for i, r in enumerate(order, 1) if r.label == label)
-                probability = order[place - 1].probability
-                video = TestedVideo(path, label, order[:_TOP], probability, place)
+                own = scores[label]
+                better = (scores > own).sum() + (scores[:label] == own).sum()
+                video = TestedVideo(
+                    path,
+                    label,
+                    top=rank(scores, _TOP),
+                    probability=own.item(),
+                    place=1 + int(better),
+                )
             self.results.append(video)
 
     def compute_metrics(self, results: list[TestedVideo]) -> dict[str, float]:

@@ -65,6 +65,8 @@ def prepare_report(runner: Runner) -> None:
     """
     metrics = runner.test_loop.evaluator.metrics
     reports = [m for m in metrics if isinstance(m, ClassificationReport)]
+    for report in reports:
+        report.out_dir = report.out_dir or os.path.join(runner.log_dir, 'report')
     path = runner.cfg.load_from
     if not reports or is_remote(path):
         return
@@ -84,7 +86,6 @@ def prepare_report(runner: Runner) -> None:
         warn(text)
     for report in reports:
         report.classes = report.classes or saved
-        report.out_dir = report.out_dir or os.path.join(runner.log_dir, 'report')
 
 
 def _is_report(evaluator: dict) -> bool:
