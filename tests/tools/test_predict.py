@@ -11,6 +11,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from projects.adamae.analysis.study import newest_metrics
 from projects.adamae.apis import predict as api
 from projects.adamae.apis.models import load_model
 from tests.helpers import (
@@ -111,8 +112,11 @@ def test_scores_are_those_of_a_test(toy, tmp_path):
         assert torch.equal(prediction.scores, sample['pred_score'])
         assert prediction.top(1)[0].label == sample['pred_label'].item()
 
-    # So are the files, which lie beside the log.
+    # So are the files, which lie beside the log and are not taken for it.
     (report,) = tmp_path.glob('*/report')
+    metrics = newest_metrics(tmp_path, 'acc/top1')
+    content = json.loads((report / 'predictions.json').read_text('utf-8'))
+    assert content['metrics']['top1'] == pytest.approx(metrics['acc/top1'])
     rows = read(report / 'predictions.csv')
     run_tool('predict', toy.cfg, toy.named, *videos, '--out', tmp_path / 'p.csv')
     for row, other in zip(rows, read(tmp_path / 'p.csv'), strict=True):
