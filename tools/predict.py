@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = load_model(cfg, args.checkpoint).to(get_device())
         classes, warning = api.names_of_classes(cfg, args.checkpoint)
         if warning:
-            print(f'warning: {warning}', flush=True)
+            print(f'warning: {printable(warning)}', flush=True)
         top_k = min(args.top, model.cls_head.num_classes)
         with open_predictions(args.out, top_k, classes) as write:
             for video in api.predict(model, cfg, files):

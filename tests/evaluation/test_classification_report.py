@@ -116,7 +116,7 @@ def test_odd_names_come_back(tmp_path, capfd):
     assert [row['class'] for row in rows] == ODD
     content = json.loads((tmp_path / 'predictions.json').read_text('utf-8'))
     assert [row['path'] for row in content['predictions']] == paths
-    assert [c['class'] for c in content['classes']] == ODD
+    assert [c['class'] for c in content['per_class']] == content['classes'] == ODD
     assert [row['class'] for row in read(tmp_path / 'classes.csv')] == ODD
     # Excel takes a file for UTF-8 by these bytes.
     assert (tmp_path / 'classes.csv').read_bytes().startswith(b'\xef\xbb\xbf')
@@ -171,10 +171,14 @@ def test_labels_that_are_none(label):
         metric.process(None, [sample])
 
 
-def test_scores_of_single_clips_are_rejected():
+@pytest.mark.parametrize(
+    ('scores', 'message'),
+    [(torch.ones(3, 2), 'average_clips=.prob'), (torch.tensor([0, np.nan]), 'fp16')],
+)
+def test_scores_that_are_none(scores, message):
     metric = METRICS.get('ClassificationReport')()
-    sample = dict(pred_score=torch.ones(3, 2), gt_label=torch.tensor([0]))
-    with pytest.raises(ValueError, match=r'average_clips=.prob'):
+    sample = dict(pred_score=scores, gt_label=torch.tensor([0]), filename='a.mp4')
+    with pytest.raises(ValueError, match=rf'a\.mp4: .*{message}'):
         metric.process(None, [sample])
 
 

@@ -24,7 +24,6 @@ from ..evaluation.features import ErrorsAsValues
 from ..evaluation.ranking import Ranked, activation_of, rank, to_probabilities
 from ..models.transformer import set_attention_kernel
 from ..utils import cpu
-from ..utils.text import printable
 from ..video.folder import find_videos
 
 _LIST = '.txt'
@@ -138,7 +137,8 @@ def predict(
                 yield Prediction(path, error=str(video))
             else:
                 scores = next(samples).pred_score.cpu()
-                yield Prediction(path, scores, to_probabilities(scores, activation))
+                shares = to_probabilities(scores, activation, path)
+                yield Prediction(path, scores, shares)
 
 
 def names_of_classes(
@@ -160,9 +160,10 @@ def names_of_classes(
     """
     count = cfg.model.cls_head.get('num_classes')
     saved = known_names(read_dataset_meta(checkpoint))
+    warning = None
     if saved and count is not None and len(saved) != count:
-        text = f'{checkpoint}: {len(saved)} names for {count} classes: not used'
-        return None, printable(text)
+        warning = f'{checkpoint}: {len(saved)} names for {count} classes: not used'
+        saved = None
     for split in SPLITS:
         key = f'{split}_dataloader.dataset'
         if not cfg.get(f'{split}_dataloader'):
@@ -170,14 +171,14 @@ def names_of_classes(
         for name, dataset in iter_datasets(cfg[f'{split}_dataloader'].dataset, key):
             names = class_names(dataset, name)
             if names and not saved:
-                return names, None
+                return names, warning
             if names and saved and (other := difference(names, saved)):
-                text = (
+                warning = (
                     f'{name}.metainfo.classes: not the names in {checkpoint}, which '
                     f'are used: {other}'
                 )
-                return saved, printable(text)
-    return saved, None
+                return saved, warning
+    return saved, warning
 
 
 def find_files(sources: Sequence[str]) -> list[str]:

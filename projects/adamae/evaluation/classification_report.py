@@ -13,6 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from PIL import Image
 
+from ..datasets.class_names import known_names
 from ..utils.fileio import atomic_path
 from ..utils.text import printable, shorten
 from .class_numbers import (
@@ -120,7 +121,7 @@ class ClassificationReport(BaseMetric):
             if 'unreadable' in sample:  # its scores are those of another video
                 video = TestedVideo(path, label, [], error=sample['unreadable'])
             else:
-                scores = to_probabilities(sample['pred_score'], self.activation)
+                scores = to_probabilities(sample['pred_score'], self.activation, path)
                 own = scores[label]
                 better = (scores > own).sum() + (scores[:label] == own).sum()
                 video = TestedVideo(
@@ -145,9 +146,7 @@ class ClassificationReport(BaseMetric):
             video if video.path else replace(video, path=f'video {number}')
             for number, video in enumerate(results)
         ]
-        names = (self.dataset_meta or {}).get('classes')
-        is_list = isinstance(names, Sequence) and not isinstance(names, str)
-        classes = [str(n) for n in names] if names and is_list else self.classes
+        classes = known_names(self.dataset_meta) or self.classes
         if classes and len(classes) != self._num_classes:
             print_log(
                 f'{len(classes)} names for {self._num_classes} classes: the report '
@@ -189,7 +188,8 @@ def _write_predictions(
         {'label': c.label, 'class': name_of(c.label, classes), **_class_values(c)}
         for c in numbers
     ]
-    head = {'metrics': metrics, 'classes': per_class}
+    names = classes and [*classes]
+    head = {'classes': names, 'metrics': metrics, 'per_class': per_class}
     with (
         CsvFile(folder / 'predictions.csv', columns) as table,
         JsonFile(folder / 'predictions.json', **head) as objects,

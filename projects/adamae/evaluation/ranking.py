@@ -42,25 +42,31 @@ def activation_of(head: Any) -> Activation:
     return 'sigmoid' if is_many_hot else 'softmax'
 
 
-def to_probabilities(scores: Tensor, activation: str) -> Tensor:
+def to_probabilities(scores: Tensor, activation: str, name: str) -> Tensor:
     """Make probabilities of scores.
 
     Args:
         scores (Tensor): shape (C,), float.
         activation (str): see :func:`activation_of`.
+        name (str): of the video, for errors.
 
     Returns:
         Tensor: shape (C,), float32, on the CPU.
 
     Raises:
-        ValueError: if the scores are not one for each class.
+        ValueError: if the scores are not one for each class, or not finite.
     """
     if scores.ndim != 1:
         raise ValueError(
-            f'expected one score for each class, got {tuple(scores.shape)}: those of '
-            "several clips? Set --cfg-options model.cls_head.average_clips='prob'"
+            f'{name}: expected one score for each class, got {tuple(scores.shape)}: '
+            "those of several clips? Set --cfg-options model.cls_head.average_clips='prob'"
         )
     scores = scores.detach().float().cpu()
+    if not scores.isfinite().all():
+        raise ValueError(
+            f'{name}: expected finite scores, got NaN or infinity: too large for half '
+            'precision? Set --cfg-options test_cfg.fp16=False'
+        )
     if activation == 'softmax':
         return scores.softmax(0)
     return scores.sigmoid() if activation == 'sigmoid' else scores
