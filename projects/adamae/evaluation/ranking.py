@@ -59,7 +59,8 @@ def to_probabilities(scores: Tensor, activation: str, name: str) -> Tensor:
     if scores.ndim != 1:
         raise ValueError(
             f'{name}: expected one score for each class, got {tuple(scores.shape)}: '
-            "those of several clips? Set --cfg-options model.cls_head.average_clips='prob'"
+            'those of several clips? Set --cfg-options '
+            "model.cls_head.average_clips='prob'"
         )
     scores = scores.detach().float().cpu()
     if not scores.isfinite().all():
