@@ -24,7 +24,6 @@ from .class_numbers import (
     overall,
     worst_videos,
 )
-from .confusion_picture import draw_confusion_matrix
 from .ranking import (
     ACTIVATIONS,
     decimal,
@@ -160,6 +159,9 @@ class ClassificationReport(BaseMetric):
         metrics = overall(videos, numbers)
         print_log(_summary(videos, numbers, metrics, classes), 'current')
         if self.out_dir:
+            # It imports matplotlib, which every import of the package would wait for.
+            from .confusion_picture import draw_confusion_matrix
+
             folder = Path(self.out_dir)
             _write_predictions(folder, videos, numbers, metrics, classes)
             _write_classes(folder / 'classes.csv', numbers, classes)
