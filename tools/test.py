@@ -17,6 +17,12 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         '--dump', metavar='PKL', help='write every prediction to this pickle file'
     )
     parser.add_argument(
+        '--report',
+        metavar='DIR',
+        help='folder of the report: predictions, classes, confusion matrix, worst '
+        "videos (default: 'report' beside the log; of one label a video)",
+    )
+    parser.add_argument(
         '--skip-unreadable',
         action='store_true',
         help='succeed although videos cannot be read; they count as wrong',
@@ -39,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.check_testing(cfg, args.skip_unreadable)
         launch.init_distributed(cfg)
         runner = launch.build_runner(cfg, 'test')
+        launch.prepare_report(runner)
     with launch.errors_in_one_line(CheckpointMismatch, VideoError):
-        with launch.metrics_before_dump(runner):
+        with launch.metrics_before_dump(runner, args.report):
             runner.test()
     launch.end_distributed()
 

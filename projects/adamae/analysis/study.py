@@ -207,7 +207,10 @@ def newest_metrics(work_dir: str | Path, key: str) -> dict[str, float]:
     Raises:
         FileNotFoundError: if no log in the folder holds the metric.
     """
-    logs = sorted(Path(work_dir).rglob('*.json'), key=lambda p: p.stat().st_mtime)
+    # MMEngine's names, the second of a test: a report has a file of another kind.
+    names = 'scalars.json', '[0-9]*_[0-9]*.json'
+    files = [path for name in names for path in Path(work_dir).rglob(name)]
+    logs = sorted(files, key=lambda p: p.stat().st_mtime)
     rows = [json.loads(row) for log in logs for row in log.read_text().splitlines()]
     found = [row for row in rows if key in row]
     if not found:

@@ -123,6 +123,25 @@ def check_loadable(path: str | Path) -> None:
     verify_checksums(path)
 
 
+def read_dataset_meta(path: str | Path) -> Any:
+    """Read what a checkpoint of MMEngine says of the dataset it was trained on.
+
+    Args:
+        path (str | Path): as of :func:`read_file`; tensors stay on the disk.
+
+    Returns:
+        Any: its ``meta.dataset_meta``; None if there is none.
+
+    Raises:
+        ValueError: as there.
+    """
+    if Path(path).is_dir() or Path(path).suffix == '.safetensors':
+        return None
+    content = load_safely(path, mmap=is_archive(path))
+    meta = content.get('meta') if isinstance(content, dict) else None
+    return meta.get('dataset_meta') if isinstance(meta, dict) else None
+
+
 def weights_in(content: Any) -> dict[str, Tensor]:
     """Find the weights in the content of a checkpoint file, under the names it has.
 

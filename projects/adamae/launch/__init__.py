@@ -5,7 +5,7 @@ are found here, before a model is built, and reported in one line.
 """
 
 from .batch_report import report_batches, report_videos
-from .checks import check_length, check_testing, check_training
+from .checks import check_length, check_predicting, check_testing, check_training
 from .configs import (
     TRAINING_KEYS,
     apply_test_arguments,
@@ -21,6 +21,7 @@ from .learning_rate import scale_learning_rate
 from .locking import lock_work_dir
 from .log_failures import metrics_before_dump
 from .places import check_folder, report_space
+from .reports import prepare_report
 from .runner import build_runner
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     'check_folder',
     'check_labels',
     'check_length',
+    'check_predicting',
     'check_testing',
     'check_training',
     'disable_amp_on_cpu',
@@ -43,6 +45,7 @@ __all__ = [
     'load_reading_config',
     'lock_work_dir',
     'metrics_before_dump',
+    'prepare_report',
     'report_batches',
     'report_space',
     'report_videos',

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmaction.datasets.transforms import RawFrameDecode
 from mmaction.engine.optimizers import LearningRateDecayOptimizerConstructor
 from mmaction.evaluation import AccMetric
 from mmaction.models.backbones.vit_mae import VisionTransformer
@@ -13,18 +14,20 @@ from mmaction.registry import (
     METRICS,
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
+    TRANSFORMS,
 )
 from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import STRATEGIES, Registry
 from mmengine.runner import Runner
 
-from ..datasets.from_config import iter_datasets
+from ..datasets.from_config import SPLITS, innermost, iter_datasets
 from ..datasets.unreadable import UnreadableVideos
 from ..engine.hooks import KnnHook
 from ..engine.hooks.compile_hook import compile_options
 from ..engine.sharded_strategy import ShardedStrategy
-from .data_checks import check_classes, check_data
+from .configs import require_keys
+from .data_checks import check_classes, check_data, check_names
 from .options import find_value
 from .paths import is_remote, require_checkpoint
 from .places import check_folder, check_shared_memory
@@ -78,6 +81,39 @@ def check_testing(cfg: Config, skip_unreadable: bool = False) -> None:
     check_classes(cfg, ('test',))
     check_shared_memory(cfg, ('test',))
     _check_many_hot(cfg, ('test',))
+
+
+def check_predicting(cfg: Config, config: str) -> None:
+    """Check that a config says how to classify video files.
+
+    Args:
+        cfg (Config): the config.
+        config (str): its file, for messages.
+
+    Raises:
+        FileNotFoundError: if there is no file of the classes' names.
+        ValueError: if it has no classifier or no test set, or that is not read from
+            video files.
+    """
+    require_keys(cfg, config, ('model',))
+    if not cfg.model.get('cls_head'):
+        raise ValueError(
+            f'{config}: expected the config of a classifier, with model.cls_head, got '
+            f'a {cfg.model.get("type")} without one; take the config that the '
+            'checkpoint was fine-tuned or probed with'
+        )
+    require_keys(cfg, config, ('test_dataloader',))
+    _check_views(cfg, 'test')
+    check_shared_memory(cfg, ('test',))
+    classes = cfg.model.cls_head.get('num_classes')
+    if classes is not None:
+        check_names(cfg, SPLITS, classes)
+    steps = innermost(cfg.test_dataloader['dataset'])['pipeline']
+    if any(_is_a(TRANSFORMS, step.get('type'), RawFrameDecode) for step in steps):
+        raise ValueError(
+            'test_dataloader.dataset.pipeline: expected one for video files, got '
+            'RawFrameDecode, which reads folders of frames; take a config of videos'
+        )
 
 
 def _check_skipping(cfg: Config) -> None:

@@ -19,6 +19,7 @@ from .model_sizes import follow_model
 from .options import find_value, parse_options
 from .paths import require_checkpoint, require_file
 from .places import check_folder
+from .reports import add_report
 from .resuming import find_newest_checkpoint, keep_checkpoints, warn_of_replaced
 from .safeguards import add_safeguards, unreadable_videos_hook
 from .value_checks import check_values
@@ -208,13 +209,13 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
 
     Args:
         cfg (Config): of a model with a test set.
-        args (Namespace): has ``checkpoint``, ``dump`` (None or a path) and
-            ``skip_unreadable``.
+        args (Namespace): has ``checkpoint``, ``dump`` and ``report`` (None or a path)
+            and ``skip_unreadable``.
 
     Raises:
         FileNotFoundError: if the checkpoint does not exist.
-        ValueError: if the config has no test set, or ``dump`` does not name a
-            pickle file.
+        ValueError: if the config has no test set, ``dump`` does not name a pickle
+            file, or there can be no ``report``.
     """
     keys = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
     require_keys(cfg, args.config, keys)
@@ -231,6 +232,7 @@ def apply_test_arguments(cfg: Config, args: Namespace) -> None:
             evaluators = [evaluators]
         dump = dict(type='DumpResults', out_file_path=args.dump)
         cfg.test_evaluator = [*evaluators, dump]
+    add_report(cfg, args.report)
 
 
 def _warn_unknown_option(cfg: Config, key: str) -> None:

@@ -14,6 +14,7 @@ from mmengine.utils import is_abs
 
 from ..datasets import LabeledVideoFolderDataset, VideoFolderDataset
 from ..datasets.annotation_lines import TabSeparatedVideos, split_line
+from ..datasets.class_names import class_names, difference
 from ..datasets.from_config import iter_datasets
 from ..datasets.labeled_video_folder_dataset import scan_classes
 from ..datasets.names_below_prefix import leaves, outside_message
@@ -152,14 +153,15 @@ def check_classes(cfg: Config, splits: Sequence[str]) -> None:
             the folders of ``LabeledVideoFolderDataset``.
 
     Raises:
-        FileNotFoundError: if such a folder holds no video, or a file of class names is
-            missing.
-        ValueError: if a label is not one of the classes, a dataset has none, or two
-            folders have other classes.
+        FileNotFoundError: if such a folder holds no video, or there is no file of the
+            classes' names.
+        ValueError: if a label is not one of the classes, a dataset has none, or the
+            classes are not as many, or not the same in all of them.
     """
     classes = (cfg.model.get('cls_head') or {}).get('num_classes')
     if classes is None:
         return
+    check_names(cfg, splits, classes)
     folders: dict[str, list[str]] = {}
     for key, dataset in _iter_datasets(cfg, splits):
         kind = registered_class(DATASETS, dataset['type'])
@@ -187,6 +189,37 @@ def check_classes(cfg: Config, splits: Sequence[str]) -> None:
                     f'says, got {" ".join(labels) or "none"}; fix it, or set the '
                     'number of classes'
                 )
+
+
+def check_names(cfg: Config, splits: Sequence[str], classes: int) -> None:
+    """Compare the names of classes with their number, and among datasets.
+
+    Args:
+        cfg (Config): the config of the run.
+        splits (Sequence[str]): as in :func:`check_data`.
+        classes (int): how many there are.
+
+    Raises:
+        FileNotFoundError: if there is no file of the names.
+        ValueError: if they are not as many, or not the same in all datasets.
+    """
+    first: tuple[str, list[str]] | None = None
+    for key, dataset in _iter_datasets(cfg, splits):
+        names = class_names(dataset, key)
+        if names is None:
+            continue
+        if len(names) != classes:
+            raise ValueError(
+                f'{key}.metainfo.classes: expected {classes} names, as '
+                f'model.cls_head.num_classes={classes} says, got {len(names)}; fix '
+                'them, or set the number of classes'
+            )
+        first = first or (key, names)
+        if other := difference(names, first[1]):
+            raise ValueError(
+                f'{key}.metainfo.classes: expected the names of {first[0]}, in the '
+                f'same order, got others: {other}'
+            )
 
 
 def check_labels(cfg: Config, split: str) -> None:

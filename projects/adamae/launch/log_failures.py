@@ -14,6 +14,7 @@ from typing import Any
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
+from ..evaluation import ClassificationReport
 from .distributed import warn
 
 # Logs of this process that cannot be written; several handlers share its output.
@@ -61,31 +62,36 @@ def tolerate_full_disk(runner: Runner) -> None:
 
 
 @contextmanager
-def metrics_before_dump(runner: Runner) -> Iterator[None]:
-    """Let a test end with its metrics, also where its predictions cannot be written.
+def metrics_before_dump(runner: Runner, report: str | None = None) -> Iterator[None]:
+    """Let a test end with its metrics, also where predictions cannot be written.
 
     Args:
         runner (Runner): of a test, within this context.
+        report (str, optional): folder that was asked for. Defaults to None: the test
+            succeeds without its report.
 
     Raises:
         OSError: of the predictions, in the end.
     """
     errors: list[OSError] = []
 
-    def hold_back(compute: Callable[..., dict]) -> Callable[..., dict]:
+    def hold_back(option: str, compute: Callable[..., dict]) -> Callable[..., dict]:
         def call(results: list) -> dict:
             try:
                 return compute(results)
             except OSError as error:
-                warn(f'--dump: {error}')
-                errors.append(error)
+                warn(f'{option}: {error}')
+                if option == '--dump' or report:
+                    errors.append(error)
                 return {}
 
         return call
 
+    writers = {DumpResults: '--dump', ClassificationReport: '--report'}
     for metric in runner.test_loop.evaluator.metrics:
-        if isinstance(metric, DumpResults):
-            metric.compute_metrics = hold_back(metric.compute_metrics)
+        for kind, option in writers.items():
+            if isinstance(metric, kind):
+                metric.compute_metrics = hold_back(option, metric.compute_metrics)
     yield
     if errors:
         raise errors[0]

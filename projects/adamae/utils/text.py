@@ -9,3 +9,11 @@ def printable(text: str) -> str:
     Names in files of other people may hold that.
     """
     return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shorten(text: str, length: int) -> str:
+    """Cut a text in its middle, to a number of characters."""
+    if len(text) <= length:
+        return text
+    end = (length - 3) // 2
+    return f'{text[: length - 3 - end]}...{text[len(text) - end :]}'

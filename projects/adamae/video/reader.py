@@ -278,7 +278,7 @@ class VideoReader:
 
     @property
     def packet_times(self) -> list[float]:
-        """When frames are shown by their packets, in seconds, in order; none if the file is silent."""
+        """When packets are shown, in seconds, in order; none if the file is silent."""
         shown = [packet for packet in self._packets if not packet.is_discard]
         if any(packet.pts is None for packet in shown):
             return []

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from mmaction.structures import ActionDataSample
 from torch import Tensor
 
 from ..models.mae_recognizer import MAERecognizer
+from ..utils.fonts import drawable
 from .rows import Row, prediction_rows
 
 OUTLINE = '#ff3b30'
@@ -76,7 +76,11 @@ def assemble(
     for column, axes in enumerate(grid[0, :count]):
         axes.set_title(f'frame {frames[column] if frames else column}', fontsize=10)
     figure.suptitle(
-        _drawable(title), x=1.45 / size[0], ha='left', weight='bold', parse_math=False
+        drawable(title, 'bold'),
+        x=1.45 / size[0],
+        ha='left',
+        weight='bold',
+        parse_math=False,
     )
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -118,9 +122,3 @@ def draw_prediction(
     if numbers is not None:
         frames = [numbers[frame] for frame in frames]
     return assemble(rows, title.strip(), frames, outline)
-
-
-def _drawable(text: str) -> str:
-    """Replace what the font does not have, such as Chinese characters, by a box."""
-    characters = get_font(findfont(FontProperties(weight='bold'))).get_charmap()
-    return ''.join(c if ord(c) in characters else '\u25a1' for c in text)
