@@ -21,6 +21,7 @@ from .locking import lock_work_dir
 from .log_failures import metrics_before_dump
 from .places import check_folder, report_space
 from .runner import build_runner
+from .study_checks import plan_study
 
 __all__ = [
     'TRAINING_KEYS',
@@ -42,6 +43,7 @@ __all__ = [
     'load_reading_config',
     'lock_work_dir',
     'metrics_before_dump',
+    'plan_study',
     'report_batches',
     'report_space',
     'report_videos',

@@ -40,8 +40,11 @@ def assemble(
         np.ndarray: uint8, shape (height, width, 3), RGB.
     """
     count, height, width = next(iter(rows.values())).images.shape[:3]
+    labels = {name: f'{name}\n{row.note}'.strip() for name, row in rows.items()}
     # Inches: an image is one wide, labels stand left of them and color bars right.
-    size = (count + 2, len(rows) * (height / width + 0.08) + 0.7)
+    longest = max(len(line) for text in labels.values() for line in text.splitlines())
+    left = max(1.45, 0.08 * longest + 0.1)
+    size = (count + left + 0.55, len(rows) * (height / width + 0.08) + 0.7)
     figure = Figure(size, dpi=110)
     canvas = FigureCanvasAgg(figure)
     grid = figure.subplots(
@@ -49,7 +52,7 @@ def assemble(
         count + 1,
         width_ratios=[*[1] * count, 0.12],
         gridspec_kw=dict(
-            left=1.45 / size[0],
+            left=left / size[0],
             right=1 - 0.4 / size[0],
             bottom=0.05 / size[1],
             top=1 - 0.6 / size[1],
@@ -67,8 +70,7 @@ def assemble(
                 ring = np.pad(outline[column], 1)
                 y, x = (np.arange(-1, length - 1) for length in ring.shape)
                 axes[column].contour(x, y, ring, [0.5], colors=OUTLINE)
-        label = f'{name}\n{row.note}'.strip()
-        axes[0].set_ylabel(label, rotation=0, ha='right', va='center')
+        axes[0].set_ylabel(labels[name], rotation=0, ha='right', va='center')
         if row.colors is None:
             bar.remove()
         else:
@@ -76,7 +78,7 @@ def assemble(
     for column, axes in enumerate(grid[0, :count]):
         axes.set_title(f'frame {frames[column] if frames else column}', fontsize=10)
     figure.suptitle(
-        _drawable(title), x=1.45 / size[0], ha='left', weight='bold', parse_math=False
+        _drawable(title), x=left / size[0], ha='left', weight='bold', parse_math=False
     )
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -105,10 +107,8 @@ def draw_prediction(
     sample = sample.cpu()
     criterion = copy.deepcopy(model.criterion).cpu()
     rows = prediction_rows(clip.float() / 255, sample, criterion)
-    if len(name) > _MAX_TITLE:
-        name = f'{name[: _MAX_TITLE // 3]}...{name[-_MAX_TITLE * 2 // 3 :]}'
     title = (
-        f'{name}   {sample.mask.float().mean():.0%} masked, '
+        f'{shorten(name)}   {sample.mask.float().mean():.0%} masked, '
         f'error {sample.token_error[sample.mask].mean():.3f}'
     )
     outline = None
@@ -118,6 +118,13 @@ def draw_prediction(
     if numbers is not None:
         frames = [numbers[frame] for frame in frames]
     return assemble(rows, title.strip(), frames, outline)
+
+
+def shorten(name: str) -> str:
+    """Cut the middle of a video's name where it would not fit into a headline."""
+    if len(name) <= _MAX_TITLE:
+        return name
+    return f'{name[: _MAX_TITLE // 3]}...{name[-_MAX_TITLE * 2 // 3 :]}'
 
 
 def _drawable(text: str) -> str:
