@@ -500,7 +500,7 @@ def plot(results: Results, path: str | Path, levels: Levels | None = None) -> Fi
     # Inches: names stand left of the panels, which are never too narrow for a title.
     names = max(map(len, results)) * 0.085
     height = rows * (0.8 + 0.3 * len(results)) + (0.35 if levels else 0)
-    figure = Figure(figsize=(max(12 * wide / 4, 3.2) + names - 1.5, height))
+    figure = Figure(figsize=(max(12 * wide / 4 - 1.5, 4) + names, height))
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, wide, sharey=True, squeeze=False)
     for axis in axes.flat[len(columns) :]:
