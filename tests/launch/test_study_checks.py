@@ -24,7 +24,8 @@ pipeline = [
     dict(type='PackActionInputs')]
 dataset = dict(
     type='TolerantVideoDataset', ann_file='lists/train.txt',
-    data_prefix=dict(video='videos'), pipeline=pipeline)
+    data_prefix=dict(video='videos'), pipeline=pipeline,
+    serialize_data=False)  # it would collect garbage
 numbers = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 encoder = dict(img_size=16, patch_size=8, num_frames=8, embed_dims=16, depth=1,
     num_heads=2)

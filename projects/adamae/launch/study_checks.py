@@ -120,7 +120,8 @@ def plan_study(
             name, ratio = repeated[0]
             raise ValueError(f'--samplers: {name}@{ratio:g} is named twice')
         check_training(cfg)
-        videos = _train_videos(cfg)
+        videos = len(DATASETS.build(cfg.train_dataloader['dataset']))
+        _require_batch(cfg, videos)
         for strategy in strategies:
             _check_strategy(cfg, strategy)
     paths = {
@@ -187,16 +188,15 @@ def _load(config: Path, keys: Sequence[str]) -> Config:
     return cfg
 
 
-def _train_videos(cfg: Config) -> int:
-    """Count the training videos, which must make a batch."""
+def _require_batch(cfg: Config, videos: int) -> None:
+    """Require that the training videos make a batch."""
     loader = cfg.train_dataloader
-    videos, size = len(DATASETS.build(loader['dataset'])), loader.get('batch_size', 1)
+    size = loader.get('batch_size', 1)
     if not videos or (loader.get('drop_last') and videos < size):
         raise ValueError(
             f'train_dataloader: {videos} videos do not make one batch of {size}; lower '
             'train_dataloader.batch_size in the config'
         )
-    return videos
 
 
 def _with_sampler(cfg: Config, strategy: Strategy) -> dict[str, Any]:
@@ -285,8 +285,8 @@ def _check_judge(judge: str, path: Path, pretrain: Config) -> tuple[Config, _Lab
     check_training(cfg)
     if judged == 'test':
         check_testing(cfg)
-    _train_videos(cfg)
     labels = _labels(cfg, ('train', judged), None)
+    _require_batch(cfg, len(labels['train'][0]))
     _check_encoder(pretrain, cfg)
     return cfg, _compare(path, judged, labels, cfg.model.cls_head.num_classes)
 
