@@ -105,8 +105,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         '--dry-run', action='store_true', help='check, say what would run, and stop'
     )
     args = parser.parse_args(argv)
-    others = dict(config=('samplers', 'judge', 'finetune', 'probe', 'dry_run'))
-    for option in others['config']:
+    for option in ('samplers', 'judge', 'finetune', 'probe', 'dry_run'):
         if getattr(args, option) and not args.config:
             name = option.replace('_', '-')
             parser.error(f'--{name} needs --config, a config of pre-training')
@@ -122,7 +121,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 
 
 def _split(values: Sequence[str]) -> list[str]:
-    """Split values with commas in them; nothing twice for judges of the same name."""
+    """Split values with commas in them."""
     return [part for value in values for part in value.split(',') if part]
 
 
@@ -140,7 +139,7 @@ def motion_study(args: Namespace) -> StudyPlan:
             f'no dataset in {data}; see tools/make_motion_dataset.py'
         )
     judges = study.Judges(study.FINETUNE, study.LINEAR, study.FINETUNE)
-    return StudyPlan([*pretrain, study.SCRATCH], judges, {}, [], [])
+    return StudyPlan([*pretrain, study.SCRATCH], judges, {}, [], [], {})
 
 
 def own_study(args: Namespace, out: Path, seeds: Sequence[int]) -> StudyPlan:
@@ -179,6 +178,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print('\n'.join(plan.summary), flush=True)
         if args.dry_run:
             return
+        launch.check_folder('--out', str(out))
+        for path, text in plan.files.items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding='utf-8')
         results, failures = study.run_study(plan.methods, seeds, out, jobs, plan.judges)
         report(plan, results, seeds, out, draws=bool(args.config))
         for failure in failures:

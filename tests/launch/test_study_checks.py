@@ -114,10 +114,10 @@ def test_plan(own):
         'frame, 50%',
         'no pre-training (random)',
     ]
-    tube = found.methods[1].config.read_text()
+    tube = found.files[found.methods[1].config]
     assert f'{own}/toy_pretrain.py' in tube
     assert "_delete_=True, type='TubeSamplerHead', mask_ratio=0.5" in tube
-    adaptive = found.methods[0].config.read_text()
+    adaptive = found.files[found.methods[0].config]
     assert 'sampler=dict(mask_ratio=0.75)' in adaptive  # the heads stay
     guessing = {
         'chance, 1 of 2 classes': 1 / 2,
@@ -128,9 +128,9 @@ def test_plan(own):
     assert found.judges.knn == own / 'toy_probe.py'
     assert found.judges.probe is None
     pretraining, knn, finetuning = found.summary
-    assert '6 pre-trainings (3 strategies x 2 seeds), 1 epochs of 4 v' in pretraining
+    assert '6 pre-trainings (3 strategies x 2 seeds), 1 epoch of 4 v' in pretraining
     assert '8 times k-NN: 4 training videos, judged by 3 of val_dataloader' in knn
-    assert '8 fine-tunings, 1 epochs: ' in finetuning
+    assert '8 fine-tunings, 1 epoch: ' in finetuning
     assert any('The ratios differ' in note for note in found.notes)
     assert any('as asked for' in note for note in found.notes)
 
@@ -156,7 +156,10 @@ WRONG = {
     ),
     'wrong ratio': (dict(samplers=['tube@90']), r'between 0 and 1 after the @.*90'),
     'twice': (dict(samplers=['tube', 'tube@0.9']), 'tube@0.9 is named twice'),
-    'no token left': (dict(samplers=['frame']), r'frame@0\.875: .*leaves 0 of 16'),
+    'no token left': (
+        dict(samplers=['frame']),
+        r'frame@0\.875: .*leaves 0 of 16.* frame@RATIO',
+    ),
 }
 
 
@@ -246,34 +249,50 @@ def test_labels_are_checked(own):
 
 
 def test_judges_need_a_config(own):
+    finetune = own / 'toy_finetune.py'
+    assert plan(own, 'knn').judges.knn == own / 'toy_probe.py'
+    assert plan(own, 'knn', finetune=finetune).judges.knn == finetune
     (own / 'toy_probe.py').unlink()
     told = r'--judge knn: expected labeled videos, in a config named with --probe'
-    (own / 'toy_finetune.py').unlink()
+    finetune.unlink()
     with pytest.raises(ValueError, match=told):
         plan(own, 'knn')
 
 
 def test_a_folder_belongs_to_one_study(own):
     """Strategies, seeds and judges may be added; settings may not change."""
-    plan(own, 'knn')
-    plan(own, 'knn', 'probe', samplers=['tube'])
+
+    def start(found):
+        for path, text in found.files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    start(plan(own, 'knn'))
+    replace(own / 'toy_pretrain.py', 'max_epochs=1', 'max_epochs=3')
+    start(plan(own, 'knn'))  # nothing has run
+    replace(own / 'toy_pretrain.py', 'max_epochs=3', 'max_epochs=1')
+    start(plan(own, 'knn'))
+    (own / 'out/adaptive_0.75/0').mkdir(parents=True)
+    start(plan(own, 'probe', samplers=['tube']))
     replace(own / 'toy_pretrain.py', 'max_epochs=1', 'max_epochs=2')
     told = 'other settings: train_cfg.max_epochs of the config for .* was 1, is 2'
     with pytest.raises(ValueError, match=told):
         plan(own, 'knn')
-    (own / 'file').touch()
-    with pytest.raises(ValueError, match='--out: expected a folder'):
-        plan_study(own / 'toy_pretrain.py', ['tube'], [0], ['knn'], own / 'file')
 
 
 def test_command_line(own, capsys):
     options = ['--config', 'toy_pretrain.py', '--seeds', '2', '--dry-run']
     run_tool('study', *options, '--samplers', 'adaptive,random', 'tube')
     assert '6 pre-trainings (3 strategies x 2 seeds)' in capsys.readouterr().out
+    assert not (own / 'work_dirs').exists()
+    with pytest.raises(SystemExit, match='2'):
+        run_tool('study', *options[:4], '--samplers', 'tube', '--out', 'toy_probe.py')
+    assert '--out: expected a folder' in capsys.readouterr().err
     for wrong, told in (
         (['--judge', 'jury'], 'some of knn, probe, finetune'),
         (['--samplers', 'cube'], 'some of adaptive, random'),
         (['--pretrain', 'toy_pretrain.py'], 'without --config'),
+        (['--samplers', ','], 'one or more, got none'),
         (['--seeds', '0'], '1 seed or more'),
         (['--config', 'nothing.py'], 'config not found: nothing.py'),
     ):

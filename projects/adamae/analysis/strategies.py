@@ -119,8 +119,8 @@ def read_strategy(text: str, sampler: Any) -> Strategy:
     return Strategy(name, published.mask_ratio, published.source, is_own)
 
 
-def write_config(strategy: Strategy, config: Path, folder: Path) -> Method:
-    """Write a config that is another one with this strategy, and nothing else.
+def derive(strategy: Strategy, config: Path, folder: Path) -> tuple[Method, str]:
+    """Make a config that is another one with this strategy, and nothing else.
 
     Args:
         strategy (Strategy): how to mask.
@@ -128,14 +128,12 @@ def write_config(strategy: Strategy, config: Path, folder: Path) -> Method:
         folder (Path): of the new config.
 
     Returns:
-        Method: to pre-train with it.
+        tuple[Method, str]: to pre-train with it, and the content of its config.
     """
     name = f'{strategy.name}_{strategy.mask_ratio:g}'
-    path = folder / f'{name}.py'
     settings = ', '.join(f'{k}={v!r}' for k, v in strategy.sampler.items())
     text = (
-        f'_base_ = {str(config.resolve())!r}\n\nmodel = dict(sampler=dict({settings}))'
+        f'_base_ = {str(config.resolve())!r}\n\n'
+        f'model = dict(sampler=dict({settings}))\n'
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{text}\n', encoding='utf-8')
-    return Method(name, path, label=strategy.label)
+    return Method(name, folder / f'{name}.py', label=strategy.label), text

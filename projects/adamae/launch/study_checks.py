@@ -16,7 +16,7 @@ from mmaction.registry import DATASETS, METRICS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ..analysis.strategies import Strategy, read_strategy, write_config
+from ..analysis.strategies import Strategy, derive, read_strategy
 from ..analysis.study import (
     FINE_TUNED,
     KNN,
@@ -36,7 +36,6 @@ from .configs import TRAINING_KEYS, load_config, require_keys
 from .data_checks import check_data, check_labels
 from .distributed import warn
 from .options import find_value
-from .places import check_folder
 from .safeguards import add_safeguards, registered_class
 
 JUDGES = ('knn', 'probe', 'finetune')
@@ -58,6 +57,8 @@ class StudyPlan(NamedTuple):
             of guessing.
         summary (list[str]): what is going to run.
         notes (list[str]): below the table.
+        files (dict[Path, str]): to be written before it runs: derived configs, and the
+            settings by which :func:`plan_study` knows the study again.
     """
 
     methods: list[Method]
@@ -65,6 +66,7 @@ class StudyPlan(NamedTuple):
     levels: dict[str, dict[str, float]]
     summary: list[str]
     notes: list[str]
+    files: dict[Path, str]
 
 
 class _Labeled(NamedTuple):
@@ -94,7 +96,7 @@ def plan_study(
         samplers (Sequence[str]): strategies, see :func:`.read_strategy`.
         seeds (Sequence[int]): of all runs.
         judges (Sequence[str]): of 'knn', 'probe' and 'finetune'.
-        out (Path): folder of the study; configs and settings are written there.
+        out (Path): folder of the study; nothing is written yet.
         probe (Path, optional): config of a linear probe. Defaults to the one named as
             ``config`` is, with ``_probe`` or ``_linear`` for ``_pretrain``.
         finetune (Path, optional): config of fine-tuning. Defaults likewise.
@@ -106,7 +108,6 @@ def plan_study(
         FileNotFoundError: if a config, a list or videos are missing.
         ValueError: if anything else is wrong; each message names the config or option.
     """
-    check_folder('--out', str(out))
     with _named(config):
         cfg = _load(config, ('model.sampler',))
         if cfg.get('load_from'):
@@ -115,6 +116,8 @@ def plan_study(
                 f'weights, got {cfg.load_from}; remove it'
             )
         strategies = [read_strategy(text, cfg.model.sampler) for text in samplers]
+        if not strategies or not judges:
+            raise ValueError('--samplers, --judge: expected one or more, got none')
         repeated = [s for s, n in Counter(s[:2] for s in strategies).items() if n > 1]
         if repeated:
             name, ratio = repeated[0]
@@ -124,19 +127,17 @@ def plan_study(
         _require_batch(cfg, videos)
         for strategy in strategies:
             _check_strategy(cfg, strategy)
-    paths = {
-        'probe': probe or _sibling(config, 'probe'),
-        'finetune': finetune or _sibling(config, 'finetune'),
-    }
+    named = dict(probe=probe, finetune=finetune)
     configs, labeled = {}, {}
     for judge in judges:
-        path, name = _judge_config(judge, paths, config), _COLUMNS[judge]
+        path, name = _judge_config(judge, named, config), _COLUMNS[judge]
         with _named(path):
             configs[judge], labeled[name] = _check_judge(judge, path, cfg)
-    _same_settings(out, dict(pretrain=cfg, **configs))
-    methods = [write_config(s, config, out / 'configs') for s in strategies]
+    settings = _same_settings(out, dict(pretrain=cfg, **configs))
+    derived = [derive(s, config, out / 'configs') for s in strategies]
+    methods = [method for method, _ in derived]
     baseline = Method(
-        'no_pretraining', methods[0].config, (), False, 'no pre-training (random)'
+        'no_pretraining', config.resolve(), (), False, 'no pre-training (random)'
     )
     chosen = Judges(
         **{judge: labeled[_COLUMNS[judge]].config.resolve() for judge in judges},
@@ -148,6 +149,10 @@ def plan_study(
         {name: _guessing(videos) for name, videos in labeled.items()},
         _summary(cfg, configs, strategies, seeds, videos, labeled),
         _notes(config, strategies, seeds, labeled, chosen),
+        {
+            **{method.config: text for method, text in derived if method.config},
+            out / 'study.json': settings,
+        },
     )
 
 
@@ -157,9 +162,11 @@ def _named(config: Path) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, ValueError) as error:
-        text = str(error)
+        # There is no such option here.
+        text = str(error).replace('with --cfg-options', 'in the config, as in')
+        text = text.replace('--cfg-options ', 'in the config, as in ')
         if text.startswith(('--', str(config))) or str(config) in text:
-            raise
+            raise type(error)(text) from error
         raise type(error)(f'{config}: {text}') from error
 
 
@@ -226,6 +233,8 @@ def _check_strategy(cfg: Config, strategy: Strategy) -> None:
         model.loss(torch.empty(clip, device='meta'))
     except ValueError as error:
         text = f'--samplers {strategy.name}@{strategy.mask_ratio:g}: {error}'
+        if 'visible' in text:
+            text += f'; another ratio is {strategy.name}@RATIO'
         raise ValueError(text) from error
 
 
@@ -238,10 +247,11 @@ def _sibling(config: Path, judge: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _judge_config(judge: str, paths: Mapping[str, Path | None], config: Path) -> Path:
-    """Choose the config with the labels that a judge needs."""
+def _judge_config(judge: str, named: Mapping[str, Path | None], config: Path) -> Path:
+    """Choose the config with the labels that a judge needs; one that is named first."""
     needed = ('probe', 'finetune') if judge == 'knn' else (judge,)
-    path = next((path for name in needed if (path := paths[name])), None)
+    paths = [*(named[name] for name in needed), *(_sibling(config, n) for n in needed)]
+    path = next(filter(None, paths), None)
     if path is None:
         options = ' or '.join(f'--{name} CONFIG' for name in needed)
         raise ValueError(
@@ -386,14 +396,19 @@ def _settings(cfg: Config) -> Any:
     return json.loads(json.dumps(content, default=str))
 
 
-def _same_settings(out: Path, configs: Mapping[str, Config]) -> None:
+def _same_settings(out: Path, configs: Mapping[str, Config]) -> str:
     """Compare a study with what its folder holds; strategies and seeds may be added.
+
+    Returns:
+        str: settings of the study, with those that its folder holds.
 
     Raises:
         ValueError: if it is another study.
     """
     path = out / 'study.json'
-    old = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+    has_runs = any(folder.is_dir() for folder in out.glob('*/*'))
+    is_old = has_runs and path.exists()
+    old = json.loads(path.read_text(encoding='utf-8')) if is_old else {}
     new = {name: _settings(cfg) for name, cfg in configs.items()}
     for name in old.keys() & new:
         changed = next(_differences(old[name], new[name], ''), None)
@@ -403,7 +418,7 @@ def _same_settings(out: Path, configs: Mapping[str, Config]) -> None:
                 f'--out {out} holds a study with other settings: {key.lstrip(".")} of '
                 f'the config for {name} was {before}, is {now}; name another folder'
             )
-    path.write_text(json.dumps({**old, **new}), encoding='utf-8')
+    return json.dumps({**old, **new})
 
 
 def _differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, str, str]]:
@@ -434,7 +449,9 @@ def _guessing(videos: _Labeled) -> dict[str, float]:
 
 def _length(cfg: Config) -> str:
     epochs = cfg.train_cfg.get('max_epochs')
-    return f'{epochs} epochs' if epochs else f'{cfg.train_cfg.max_iters} iterations'
+    if not epochs:
+        return f'{cfg.train_cfg.max_iters} iterations'
+    return '1 epoch' if epochs == 1 else f'{epochs} epochs'
 
 
 def _summary(
