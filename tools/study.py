@@ -182,6 +182,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path, text in plan.files.items():
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding='utf-8')
+        if plan.summary:
+            print(f'{jobs} at a time; what they print: {out}/*/*/*/printed.log')
         results, failures = study.run_study(plan.methods, seeds, out, jobs, plan.judges)
         report(plan, results, seeds, out, draws=bool(args.config))
         for failure in failures:

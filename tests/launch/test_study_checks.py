@@ -371,6 +371,17 @@ def test_the_baseline_is_not_trained(own, fake_runs):
     assert 'load_from=None' in finetune and '--skip-unreadable' in test
 
 
+def test_a_mistake_of_ours_does_not_cost_the_others(own, monkeypatch):
+    def evaluate(method, *arguments):
+        return {'k-NN': {'b': 1.0}[method.name]}
+
+    monkeypatch.setattr(study, 'evaluate', evaluate)
+    methods = [study.Method('a'), study.Method('b')]
+    results, (failure,) = study.run_study(methods, [0], own, 1, study.Judges())
+    assert results == {'a': [], 'b': [{'k-NN': 1.0}]}
+    assert failure[:3] == (methods[0], 0, "KeyError: 'a'")
+
+
 def test_runs_share_devices_and_cores(own, monkeypatch):
     monkeypatch.setattr(study, 'visible_devices', lambda: ['4', '7'])
     seen = []

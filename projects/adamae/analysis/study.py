@@ -186,10 +186,12 @@ def run_study(
             progress = f'{done} of {len(plan)}: {method.title}, seed {seed}'
             try:
                 result = future.result()
-            except (RuntimeError, OSError) as error:
+            except Exception as error:  # whatever it is, the others are worth hours
+                known = isinstance(error, RuntimeError | OSError)
+                reason = f'{error}' if known else f'{type(error).__name__}: {error}'
                 log = getattr(error, 'log', '')
-                failures.append(Failure(method, seed, str(error), log))
-                print(f'{progress}: failed: {error}', flush=True)
+                failures.append(Failure(method, seed, reason, log))
+                print(f'{progress}: failed: {reason}', flush=True)
                 continue
             found[method][seed] = result
             print(f'{progress}: {result}', flush=True)

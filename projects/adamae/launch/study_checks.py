@@ -454,6 +454,10 @@ def _length(cfg: Config) -> str:
     return '1 epoch' if epochs == 1 else f'{epochs} epochs'
 
 
+def _count(things: Sequence[object], one: str, many: str = '') -> str:
+    return f'{len(things)} {one if len(things) == 1 else many or one + "s"}'
+
+
 def _summary(
     cfg: Config,
     configs: Mapping[str, Config],
@@ -464,7 +468,7 @@ def _summary(
 ) -> list[str]:
     """Say what is going to run."""
     count = len(strategies) * len(seeds)
-    each = f'{len(strategies)} strategies x {len(seeds)} seeds'
+    each = f'{_count(strategies, "strategy", "strategies")} x {_count(seeds, "seed")}'
     lines = [f'{count} pre-trainings ({each}), {_length(cfg)} of {videos} videos each']
     total = count + len(seeds)  # and without pre-training
     for judge, other in configs.items():
