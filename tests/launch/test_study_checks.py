@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from projects.adamae.analysis import study
+from projects.adamae.analysis.strategies import STRATEGIES, read_strategy
 from projects.adamae.launch.study_checks import plan_study
 from tests.helpers import load_tool, run_tool, write_videos
 
@@ -137,16 +138,17 @@ def test_plan(own):
 
 def test_published_ratios():
     sampler = dict(type='AdaptiveSamplerHead', mask_ratio=0.9)
-    from projects.adamae.analysis.strategies import STRATEGIES, read_strategy
-
     ratios = {name: read_strategy(name, sampler).mask_ratio for name in STRATEGIES}
     assert ratios == {
         'adaptive': 0.9,  # of the config
         'random': 0.9,
         'tube': 0.9,
         'frame': 0.875,
-        'frame_difference': 0.95,
+        'frame_difference': 0.9,  # a control
     }
+    sampler = dict(type='TubeSamplerHead', mask_ratio=0.8)
+    ratios = [read_strategy(name, sampler).mask_ratio for name in STRATEGIES]
+    assert ratios == [0.95, 0.9, 0.8, 0.875, 0.95]
 
 
 WRONG = {

@@ -16,12 +16,14 @@ class Published(NamedTuple):
         sampler (str): registered class.
         mask_ratio (float): share of masked tokens.
         source (str): where the ratio comes from.
+        control_of (str): strategy whose ratio it takes over where a config sets that.
     """
 
     title: str
     sampler: str
     mask_ratio: float
     source: str
+    control_of: str = ''
 
 
 STRATEGIES = {
@@ -39,7 +41,8 @@ STRATEGIES = {
         'frame difference',
         'FrameDifferenceSamplerHead',
         0.95,
-        'not published; that of AdaMAE, for which it is a control',
+        'that of the adaptive sampler, for which it is a control',
+        'adaptive',
     ),
 }
 
@@ -81,8 +84,8 @@ class Strategy(NamedTuple):
 def read_strategy(text: str, sampler: Any) -> Strategy:
     """Read ``NAME`` or ``NAME@RATIO``.
 
-    Without a ratio, the sampler of the config keeps its own, and the others have the
-    published one.
+    Without a ratio, the sampler of the config keeps its own, a control takes that over,
+    and the others have the published one.
 
     Args:
         text (str): from a command line.
@@ -102,7 +105,8 @@ def read_strategy(text: str, sampler: Any) -> Strategy:
         )
     published = STRATEGIES[name]
     kind = sampler.get('type')
-    is_own = published.sampler == (kind if isinstance(kind, str) else kind.__name__)
+    own = kind if isinstance(kind, str) else kind.__name__
+    is_own = published.sampler == own
     if at:
         try:
             value = float(ratio)
@@ -116,7 +120,10 @@ def read_strategy(text: str, sampler: Any) -> Strategy:
         return Strategy(name, value, 'as asked for', is_own)
     if is_own and 'mask_ratio' in sampler:
         return Strategy(name, sampler['mask_ratio'], 'as the config says', True)
-    return Strategy(name, published.mask_ratio, published.source, is_own)
+    other = STRATEGIES.get(published.control_of)
+    ratio_of_config = sampler.get('mask_ratio', published.mask_ratio)
+    value = ratio_of_config if other and other.sampler == own else published.mask_ratio
+    return Strategy(name, value, published.source, is_own)
 
 
 def derive(strategy: Strategy, config: Path, folder: Path) -> tuple[Method, str]:

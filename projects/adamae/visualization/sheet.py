@@ -50,6 +50,7 @@ def assemble(
     grid = figure.subplots(
         len(rows),
         count + 1,
+        squeeze=False,
         width_ratios=[*[1] * count, 0.12],
         gridspec_kw=dict(
             left=left / size[0],
