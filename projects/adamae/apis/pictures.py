@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +24,10 @@ from ..datasets.from_config import (
 )
 from ..evaluation.features import ErrorsAsValues, unreadable
 from ..models.mae_recognizer import MAERecognizer
+from ..utils.text import shorten
 from ..video.error import VideoError
-from ..visualization.sheet import draw_prediction
+from ..visualization.rows import Row, prediction_rows
+from ..visualization.sheet import MAX_TITLE, assemble, draw_prediction
 
 # Bytes of a file's name, short of the 255 that file systems take.
 _MAX_NAME = 200
@@ -170,6 +172,33 @@ def draw_clip(model: MAERecognizer, clip: Clip) -> np.ndarray:
     if numbers is not None:
         numbers = np.ravel(numbers)[: pixels.shape[1]].tolist()
     return draw_prediction(model, pixels, sample, clip.name, numbers)
+
+
+@torch.no_grad()
+def draw_masks(models: Iterable[tuple[str, MAERecognizer]], clip: Clip) -> np.ndarray:
+    """Draw what several models see of one clip, a row for each.
+
+    Args:
+        models (Iterable[tuple[str, MAERecognizer]]): names, and models in evaluation
+            mode; one is in memory at a time where they are made one by one.
+        clip (Clip): as in :func:`draw_clip`.
+
+    Returns:
+        np.ndarray: uint8, shape (height, width, 3), RGB.
+    """
+    rows: dict[str, Row] = {}
+    numbers: list[int] | None = None
+    for name, model in models:
+        sample = model.val_step(pseudo_collate([clip.packed]))[0].cpu()
+        criterion = copy.deepcopy(model.criterion).cpu()
+        drawn = prediction_rows(clip.packed['inputs'][0] / 255, sample, criterion)
+        rows.setdefault('video', drawn['video'])
+        rows[name] = drawn['masked input']
+        frames = list(criterion.target.frames)
+        inds = sample.metainfo.get('frame_inds')
+        numbers = frames if inds is None else np.ravel(inds)[frames].tolist()
+    title = f'{shorten(clip.name, MAX_TITLE)}   the tokens that each strategy sees'
+    return assemble(rows, title, numbers)
 
 
 def picture_path(folder: Path, clip: str, checkpoint: str) -> Path:

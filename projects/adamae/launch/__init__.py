@@ -23,6 +23,7 @@ from .log_failures import metrics_before_dump
 from .places import check_folder, report_space
 from .reports import prepare_report
 from .runner import build_runner
+from .study_checks import plan_study
 
 __all__ = [
     'TRAINING_KEYS',
@@ -45,6 +46,7 @@ __all__ = [
     'load_reading_config',
     'lock_work_dir',
     'metrics_before_dump',
+    'plan_study',
     'prepare_report',
     'report_batches',
     'report_space',

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from ..models.mae_recognizer import MAERecognizer
 from ..utils.fonts import drawable
+from ..utils.text import shorten
 from .rows import Row, prediction_rows
 
 OUTLINE = '#ff3b30'
 # Characters of a video's name in the headline.
-_MAX_TITLE = 48
+MAX_TITLE = 48
 
 
 def assemble(
@@ -40,16 +41,20 @@ def assemble(
         np.ndarray: uint8, shape (height, width, 3), RGB.
     """
     count, height, width = next(iter(rows.values())).images.shape[:3]
+    labels = {name: f'{name}\n{row.note}'.strip() for name, row in rows.items()}
     # Inches: an image is one wide, labels stand left of them and color bars right.
-    size = (count + 2, len(rows) * (height / width + 0.08) + 0.7)
+    longest = max(len(line) for text in labels.values() for line in text.splitlines())
+    left = max(1.45, 0.08 * longest + 0.1)
+    size = (count + left + 0.55, len(rows) * (height / width + 0.08) + 0.7)
     figure = Figure(size, dpi=110)
     canvas = FigureCanvasAgg(figure)
     grid = figure.subplots(
         len(rows),
         count + 1,
+        squeeze=False,
         width_ratios=[*[1] * count, 0.12],
         gridspec_kw=dict(
-            left=1.45 / size[0],
+            left=left / size[0],
             right=1 - 0.4 / size[0],
             bottom=0.05 / size[1],
             top=1 - 0.6 / size[1],
@@ -67,8 +72,7 @@ def assemble(
                 ring = np.pad(outline[column], 1)
                 y, x = (np.arange(-1, length - 1) for length in ring.shape)
                 axes[column].contour(x, y, ring, [0.5], colors=OUTLINE)
-        label = f'{name}\n{row.note}'.strip()
-        axes[0].set_ylabel(label, rotation=0, ha='right', va='center')
+        axes[0].set_ylabel(labels[name], rotation=0, ha='right', va='center')
         if row.colors is None:
             bar.remove()
         else:
@@ -77,7 +81,7 @@ def assemble(
         axes.set_title(f'frame {frames[column] if frames else column}', fontsize=10)
     figure.suptitle(
         drawable(title, 'bold'),
-        x=1.45 / size[0],
+        x=left / size[0],
         ha='left',
         weight='bold',
         parse_math=False,
@@ -109,10 +113,8 @@ def draw_prediction(
     sample = sample.cpu()
     criterion = copy.deepcopy(model.criterion).cpu()
     rows = prediction_rows(clip.float() / 255, sample, criterion)
-    if len(name) > _MAX_TITLE:
-        name = f'{name[: _MAX_TITLE // 3]}...{name[-_MAX_TITLE * 2 // 3 :]}'
     title = (
-        f'{name}   {sample.mask.float().mean():.0%} masked, '
+        f'{shorten(name, MAX_TITLE)}   {sample.mask.float().mean():.0%} masked, '
         f'error {sample.token_error[sample.mask].mean():.3f}'
     )
     outline = None
