@@ -120,7 +120,8 @@ def prepare(
     if split is None:
         split = (0.8, 0.1, 0.1) if collection.classes else (1, 0, 0)
     assign_splits([], split)  # is it one?
-    made_with = dict(kind=kind, split=[*split] if undecided else None, seed=seed)
+    decided = dict(split=[*split], seed=seed) if undecided else dict(split=None)
+    made_with = dict(kind=kind, **decided)
     if not (overwrite or dry_run):
         _check_out(out, made_with)
     if not dry_run:
