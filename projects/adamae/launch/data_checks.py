@@ -278,17 +278,16 @@ def _read_lines(key: str, annotation: str, layout: _Layout) -> list[str]:
             f'{where} begins with a byte-order mark, which would become part of the '
             f"first name; remove it: sed -i '1s/^\\xef\\xbb\\xbf//' {annotation}"
         )
+    first = layout.split(head.partition(b'\n')[0].decode('utf-8', 'replace'))
+    if len(first) > 1 and _is_number(first[-1]):
+        head = head.lstrip(b' [{')  # of a name, and not of JSON
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b'\0' in head:
         raise ValueError(
             f'{where}: expected text in UTF-8, got UTF-16 or no text; convert it: '
             f'iconv -f UTF-16 -t UTF-8 {annotation} > NEW'
         )
     start = head.lstrip()[:1]
-    first = layout.split(head.partition(b'\n')[0].decode('utf-8', 'replace'))
-    is_line = len(first) > 1 and _is_number(first[-1])
-    if not is_line and (
-        start in (b'[', b'{') or b'youtube_id' in head.partition(b'\n')[0]
-    ):
+    if start in (b'[', b'{') or b'youtube_id' in head.partition(b'\n')[0]:
         raise ValueError(
             f'{where} is {"JSON" if start in (b"[", b"{") else "CSV"}, as published '
             f"with a dataset; expected lines '{layout.form}' with a number as label; "

@@ -51,6 +51,7 @@ def write_miniature(root):
         black=['räum auf/still again.mp4', 'räum auf/still.mp4'],
         missing=[],
         unlisted=[],
+        repeated=[],
         unlabeled=['no class.mp4'],
         unlistable=['walk/a\tb.mp4', broken_name],
         empty_classes=['nothing'],

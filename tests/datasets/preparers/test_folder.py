@@ -50,6 +50,8 @@ def test_tables_of_strangers(videos, content):
     assert labels(collection) == {'a b.mp4': 'run', 'deep/x,y.MOV': 'jump'}
     assert collection.classes == ['jump', 'run']
     assert collection.missing == []
+    twice = isinstance(content, str) and content.count('a b.mp4') > 1
+    assert collection.repeated == ['a b.mp4'] * twice
     assert collection.unlisted == sorted({*NAMES} - {'a b.mp4', 'deep/x,y.MOV'})
 
 

@@ -1,6 +1,8 @@
 """A folder of videos becomes lists that train, and a page that names every defect."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 from mmaction.registry import DATASETS
@@ -178,15 +180,44 @@ def test_no_test_video_of_others_is_left_out(official, tmp_path):
         prepare(official, out, split=(1, 0, 0))
 
 
-def test_segments_and_labels_that_make_no_sense_are_told(official, tmp_path):
+def test_segments_become_files_and_those_of_a_film_stay_together(
+    official, tmp_path, monkeypatch
+):
+    """The cutting itself is tested with its module."""
+    given = []
+
+    def cut(collection, out, workers):
+        given.append((collection, out, workers))
+        names = 'copy.mp4', '2.mp4'
+        samples = [
+            Sample(name, s.label, s.split, s.group)
+            for name, s in zip(names, collection.samples, strict=True)
+        ]
+        return Collection(collection.root, samples, collection.classes)
+
+    module = 'projects.adamae.datasets.preparers.segments'
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(cut=cut))
+    films = [
+        Sample('0.mp4', 'a', start=0.0, end=1.0),
+        Sample('0.mp4', 'a', start=1.0, end=2.0),
+    ]
+    collection = Collection(official.root, films, ['a'])
+    prepare(collection, tmp_path / 'out', dry_run=True)
+    assert not given
+    prepare(collection, tmp_path / 'out', split=(0.5, 0.5, 0), workers=2)
+    ((cut_from, out, workers),) = given
+    assert [s.group for s in cut_from.samples] == ['0.mp4', '0.mp4']
+    assert (out, workers) == (tmp_path / 'out', 2)
+    lists = [p for p in ('train', 'val') if (out / f'{p}.txt').exists()]
+    assert len(lists) == 1
+    assert lines_of(out, lists[0]) == ['copy.mp4\t0', '2.mp4\t0']
+
+
+def test_labels_that_make_no_sense_are_told(official, tmp_path):
     first, *others = official.samples
-    for sample, message in (
-        (first._replace(start=1.0), 'expected a whole video, got one from 1.0'),
-        (first._replace(label='d'), "among the 3 classes, got 'd'"),
-    ):
-        bad = Collection(official.root, [sample, *others], official.classes)
-        with pytest.raises(ValueError, match=message):
-            prepare(bad, tmp_path / 'out')
+    samples = [first._replace(label='d'), *others]
+    with pytest.raises(ValueError, match="among the 3 classes, got 'd'"):
+        prepare(Collection(official.root, samples, official.classes), tmp_path)
     for classes in (['a', 'b', 'b'], ['a', 'b', 'b\nc'], ['a', 'b', ' ']):
         with pytest.raises(ValueError, match='expected .*classes'):
             prepare(Collection(official.root, official.samples, classes), tmp_path)

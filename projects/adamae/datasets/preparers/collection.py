@@ -39,6 +39,8 @@ class Collection:
             if there are no labels.
         missing (list[str]): names in the annotations without a file.
         unlisted (list[str]): videos below the folder that no annotation names.
+        repeated (list[str]): names that the annotations give more than once, with the
+            same label and split; each is one sample.
     """
 
     root: str
@@ -46,3 +48,4 @@ class Collection:
     classes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)

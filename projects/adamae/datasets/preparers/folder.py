@@ -129,8 +129,8 @@ def read_table(path: str | Path) -> list[tuple[str, Sample]]:
     or the like; label, class, category or action; split or subset; group, subject or
     person; start and end in seconds. Without such a line, the columns are video and
     label. Columns end with a tab, a comma, a semicolon or ``|``; fields may be in
-    quotes; UTF-8, with a byte-order mark or not, or UTF-16 with one. ``VIDEO LABEL``, as
-    in the annotation files of MMAction2, is read, too.
+    quotes; UTF-8, with a byte-order mark or not, or UTF-16 with one. ``VIDEO LABEL``,
+    as in the annotation files of MMAction2, is read, too.
 
     Args:
         path (str | Path): the file.
@@ -348,6 +348,7 @@ def _match(
     index = NameIndex(found, root)
     samples: dict[tuple[str, float | None, float | None], tuple[str, Sample]] = {}
     missing: dict[str, str] = {}
+    repeated: set[str] = set()
     for where, sample in rows:
         files = index.find(sample.name)
         if len(files) > 1:
@@ -360,6 +361,8 @@ def _match(
             continue
         sample = sample._replace(name=files[0])
         key = sample.name, sample.start, sample.end
+        if key in samples:
+            repeated.add(sample.name)
         before, first = samples.setdefault(key, (where, sample))
         for what in ('label', 'split', 'group'):
             old, new = getattr(first, what), getattr(sample, what)
@@ -384,4 +387,5 @@ def _match(
         sort_labels(sample.label for _, sample in rows if sample.label),
         missing=sorted(missing),
         unlisted=[name for name in found if name not in listed],
+        repeated=sorted(repeated),
     )
