@@ -124,7 +124,9 @@ def describe(
 
 
 def _quantiles(values: Iterable[float]) -> dict[str, float]:
-    numbers = np.percentile(list(values), list(_QUANTILES.values()))
+    # Numbers that a video has, and none between two.
+    shares = list(_QUANTILES.values())
+    numbers = np.percentile(list(values), shares, method='nearest')
     return {
         name: round(float(number), 3)
         for name, number in zip(_QUANTILES, numbers, strict=True)
@@ -252,7 +254,7 @@ def _page(data: Mapping[str, Any], total: int) -> str:
     ):
         lines.append(f'- {title}: {_most(data[name])}')
     if data['variable_rate']:
-        lines.append(f'- {data["variable_rate"]} have a rate that varies')
+        lines.append(f'- videos whose rate varies: {data["variable_rate"]}')
     lines += ['', '## Problems', '']
     lines += [*_problem_lines(data)] or ['None was found.']
     if data['problems']['unreadable'] or data['problems']['truncated']:
