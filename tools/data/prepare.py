@@ -48,6 +48,12 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         '--seed', type=int, default=0, help='of that split (default: %(default)s)'
     )
     parser.add_argument(
+        '--fold', type=COUNT, help='ucf101, hmdb51: which of the three official splits'
+    )
+    parser.add_argument(
+        '--length', type=float, help='segments: cut all videos into so many seconds'
+    )
+    parser.add_argument(
         '--check-all',
         action='store_true',
         help='decode every frame; takes hours for large data sets',
@@ -73,7 +79,11 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     args = parser.parse_args(argv)
     if args.labels_from_folders and (args.kind != 'folder' or args.labels):
         parser.error('--labels-from-folders: expected kind folder, and no --labels')
-    if args.kind != 'folder' and not args.labels:
+    if args.fold and args.kind not in ('ucf101', 'hmdb51'):
+        parser.error('--fold: expected kind ucf101 or hmdb51')
+    if args.length is not None and args.kind != 'segments':
+        parser.error('--length: expected kind segments')
+    if args.kind != 'folder' and not args.labels and args.length is None:
         parser.error(f'--labels: expected the annotations of {args.kind}, got none')
     return args
 
@@ -86,7 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.datasets.preparers import prepare
     from projects.adamae.utils.text import printable
 
-    options = {'labels_from_folders': True} if args.labels_from_folders else {}
+    names = 'labels_from_folders', 'fold', 'length'
+    options = {name: vars(args)[name] for name in names if vars(args)[name]}
     try:
         with launch.errors_in_one_line(OSError, ValueError):
             collection = prepare.read_collection(

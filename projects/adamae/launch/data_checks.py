@@ -372,6 +372,9 @@ def _read_lines(key: str, annotation: str, layout: _Layout) -> list[str]:
             f'{where} begins with a byte-order mark, which would become part of the '
             f"first name; remove it: sed -i '1s/^\\xef\\xbb\\xbf//' {annotation}"
         )
+    first = layout.split(head.partition(b'\n')[0].decode('utf-8', 'replace'))
+    if len(first) > 1 and _is_number(first[-1]):
+        head = head.lstrip(b' [{')  # of a name, and not of JSON
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b'\0' in head:
         raise ValueError(
             f'{where}: expected text in UTF-8, got UTF-16 or no text; convert it: '

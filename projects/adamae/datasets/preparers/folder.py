@@ -129,7 +129,8 @@ def read_table(path: str | Path) -> list[tuple[str, Sample]]:
     or the like; label, class, category or action; split or subset; group, subject or
     person; start and end in seconds. Without such a line, the columns are video and
     label. Columns end with a tab, a comma, a semicolon or ``|``; fields may be in
-    quotes; UTF-8, with a byte-order mark or not, or UTF-16 with one.
+    quotes; UTF-8, with a byte-order mark or not, or UTF-16 with one. ``VIDEO LABEL``,
+    as in the annotation files of MMAction2, is read, too.
 
     Args:
         path (str | Path): the file.
@@ -151,21 +152,34 @@ def read_table(path: str | Path) -> list[tuple[str, Sample]]:
             f'{path}: expected a table (csv or tsv), got JSON; if it is that of a '
             'known data set, say which (such as ssv2) instead of folder'
         )
-    head = next(line for line in lines if line.strip())
-    delimiter = max(_DELIMITERS, key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)
-    rows = []
-    try:
-        for row in reader:
-            if any(field.strip() for field in row):
-                rows.append((reader.line_num, row))
-    except csv.Error as error:
-        raise ValueError(f'{path}: line {reader.line_num}: {error}') from error
-    columns, rows = _find_columns(path, rows)
+    columns, rows = _find_columns(path, _split(path, text))
     return [
         (f'line {number} of {path}', _sample(f'line {number} of {path}', columns, row))
         for number, row in rows
     ]
+
+
+def _split(path: str | Path, text: str) -> list[tuple[int, list[str]]]:
+    """Split a table with the delimiter that most lines agree on."""
+
+    def parse(delimiter: str) -> list[tuple[int, list[str]]]:
+        reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)
+        try:
+            rows = [(reader.line_num, row) for row in reader]
+        except csv.Error as error:
+            raise ValueError(f'{path}: line {reader.line_num}: {error}') from error
+        return [(n, row) for n, row in rows if any(field.strip() for field in row)]
+
+    def agreement(rows: list[tuple[int, list[str]]]) -> int:
+        size = len(rows[0][1])
+        return sum(len(row) == size for _, row in rows) if size > 1 else 0
+
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+    pairs = [(n, line.rsplit(None, 1)) for n, line in lines]
+    if all(len(pair) == 2 and _is_video(pair[0]) for _, pair in pairs):
+        return pairs  # as in annotation files of MMAction2
+    best = max(map(parse, _DELIMITERS), key=agreement)
+    return best if agreement(best) else parse('\t')
 
 
 def _is_json(text: str) -> bool:
@@ -334,6 +348,7 @@ def _match(
     index = NameIndex(found, root)
     samples: dict[tuple[str, float | None, float | None], tuple[str, Sample]] = {}
     missing: dict[str, str] = {}
+    repeated: set[str] = set()
     for where, sample in rows:
         files = index.find(sample.name)
         if len(files) > 1:
@@ -346,6 +361,8 @@ def _match(
             continue
         sample = sample._replace(name=files[0])
         key = sample.name, sample.start, sample.end
+        if key in samples:
+            repeated.add(sample.name)
         before, first = samples.setdefault(key, (where, sample))
         for what in ('label', 'split', 'group'):
             old, new = getattr(first, what), getattr(sample, what)
@@ -370,4 +387,5 @@ def _match(
         sort_labels(sample.label for _, sample in rows if sample.label),
         missing=sorted(missing),
         unlisted=[name for name in found if name not in listed],
+        repeated=sorted(repeated),
     )

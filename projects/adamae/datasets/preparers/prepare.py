@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,7 @@ def read_collection(
     if kind not in KINDS:
         raise ValueError(f'kind: expected one of {", ".join(KINDS)}, got {kind!r}')
     reader = import_module(f'.{KINDS[kind]}', __package__)
-    paths = [Path(path) for path in annotations]
-    given = paths[0] if len(paths) == 1 else paths or None
-    return reader.read(Path(videos), given, **kwargs)
+    return reader.read(Path(videos), [Path(path) for path in annotations], **kwargs)
 
 
 def prepare(
@@ -82,6 +81,9 @@ def prepare(
     names of the classes in the order of their numbers; ``summary.md`` one page for
     people, ``summary.json`` the same for programs. ``progress.jsonl`` remembers what
     was found of each file. The same videos give the same bytes.
+
+    Segments become files of their own below ``videos`` in that folder; a dry run
+    describes the long videos instead.
 
     A video that cannot be read is left out, unless the annotations have it in val or
     test: there it stays, and counts as wrong. All are named in the summary.
@@ -120,11 +122,13 @@ def prepare(
     if split is None:
         split = (0.8, 0.1, 0.1) if collection.classes else (1, 0, 0)
     assign_splits([], split)  # is it one?
-    made_with = dict(kind=kind, split=[*split] if undecided else None, seed=seed)
+    decided = dict(split=[*split], seed=seed) if undecided else dict(split=None)
+    made_with = dict(kind=kind, **decided)
     if not (overwrite or dry_run):
         _check_out(out, made_with)
     if not dry_run:
         out.mkdir(parents=True, exist_ok=True)
+        collection = _cut_segments(collection, out, workers)
     names = list(dict.fromkeys(sample.name for sample in collection.samples))
     paths = {os.path.join(collection.root, name): name for name in names}
     found, bad = survey_videos(
@@ -171,12 +175,18 @@ def _check_collection(collection: Collection) -> None:
                 f'{sample.name}: expected a label among the {len(known)} classes, got '
                 f'{sample.label!r}'
             )
-        if sample.start is not None or sample.end is not None:
-            raise ValueError(
-                f'{sample.name}: expected a whole video, got one from '
-                f'{sample.start} to {sample.end} s; cut segments into files of their '
-                'own first, see docs/data.md, "Preparing a dataset"'
-            )
+
+
+def _cut_segments(collection: Collection, out: Path, workers: int) -> Collection:
+    """Make files of segments, which no list can name."""
+    if all(s.start is None and s.end is None for s in collection.samples):
+        return collection
+    samples = [
+        s._replace(group=s.name if s.group is None else s.group)
+        for s in collection.samples
+    ]
+    segments = import_module('.segments', __package__)
+    return segments.cut(replace(collection, samples=samples), out, workers=workers)
 
 
 def _check_out(out: Path, made_with: Mapping[str, Any]) -> None:

@@ -17,24 +17,23 @@ from .survey import Facts
 _NAMES, _CLASSES = 10, 40
 _QUANTILES = {'min': 0, 'p5': 5, 'median': 50, 'p95': 95, 'max': 100}
 _TITLES = {
-    'unreadable': 'cannot be read',
-    'truncated': 'end before their header says',
-    'unlistable': 'have a tab, a line break or bytes that are not UTF-8 in their name, '
-    'which no list can hold; rename them',
-    'missing': 'are named in the annotations, and not there',
-    'unlisted': 'are there, and in no annotation',
-    'unlabeled': 'have no label, and are in no list',
-    'black': 'are black',
-    'static': 'show nothing that moves',
-    'duplicates': 'sets of videos show the same; each set is on one side of a split of '
-    'this tool',
-    'duplicates_across_splits': 'of these sets are on several sides of the split that '
-    'the annotations have',
-    'duplicates_across_classes': 'of these sets have several labels',
-    'empty_classes': 'classes have no video in any list',
-    'classes_without_train': 'more classes have none in train.txt',
-    'classes_without_val': 'more classes have none in val.txt',
-    'classes_without_test': 'more classes have none in test.txt',
+    'unreadable': 'Videos that cannot be read',
+    'truncated': 'Videos that end before their header says',
+    'unlistable': 'Videos to rename, as no list can hold a tab, a line break or bytes '
+    'that are not UTF-8',
+    'missing': 'Videos in the annotations that are not there',
+    'unlisted': 'Videos that are there and in no annotation',
+    'repeated': 'Names that the annotations have more than once, and the lists once',
+    'unlabeled': 'Videos without a label, which are in no list',
+    'black': 'Black videos',
+    'static': 'Videos in which nothing moves',
+    'duplicates': 'Sets of videos that show the same',
+    'duplicates_across_splits': 'Such sets on several sides of the official split',
+    'duplicates_across_classes': 'Such sets with several labels',
+    'empty_classes': 'Classes without a video in any list',
+    'classes_without_train': 'Other classes without a video in train.txt',
+    'classes_without_val': 'Other classes without a video in val.txt',
+    'classes_without_test': 'Other classes without a video in test.txt',
 }
 
 
@@ -59,7 +58,7 @@ class Summary(NamedTuple):
             lists.append(f'{self.facts["num_classes"]} classes')
         lines = [', '.join(lists)]
         lines += [
-            f'{len(self.facts["problems"][kind])} {title}'
+            f'{title}: {len(self.facts["problems"][kind])}'
             for kind, title in _TITLES.items()
             if self.facts['problems'].get(kind)
         ]
@@ -125,7 +124,9 @@ def describe(
 
 
 def _quantiles(values: Iterable[float]) -> dict[str, float]:
-    numbers = np.percentile(list(values), list(_QUANTILES.values()))
+    # Numbers that a video has, and none between two.
+    shares = list(_QUANTILES.values())
+    numbers = np.percentile(list(values), shares, method='nearest')
     return {
         name: round(float(number), 3)
         for name, number in zip(_QUANTILES, numbers, strict=True)
@@ -165,6 +166,7 @@ def _problems(
         black=found('black'),
         missing=list(collection.missing),
         unlisted=list(collection.unlisted),
+        repeated=list(collection.repeated),
         unlabeled=[n for n in names if n in unlabeled] if collection.classes else [],
         unlistable=[name for name in names if not can_be_listed(name)],
         empty_classes=empty,
@@ -252,9 +254,16 @@ def _page(data: Mapping[str, Any], total: int) -> str:
     ):
         lines.append(f'- {title}: {_most(data[name])}')
     if data['variable_rate']:
-        lines.append(f'- {data["variable_rate"]} have a rate that varies')
+        lines.append(f'- videos whose rate varies: {data["variable_rate"]}')
     lines += ['', '## Problems', '']
     lines += [*_problem_lines(data)] or ['None was found.']
+    if data['problems']['unreadable'] or data['problems']['truncated']:
+        lines += ['', _what_became(data)]
+    if data['problems']['duplicates']:
+        lines += [
+            '',
+            'Videos that show the same are on one side of a split by this tool.',
+        ]
     if data['checked'] == 'quickly':
         lines += [
             '',
@@ -276,28 +285,24 @@ def _problem_lines(data: Mapping[str, Any]) -> Iterable[str]:
         entries = data['problems'].get(kind)
         if not entries:
             continue
-        yield f'- **{len(entries)}** {title}'
+        yield f'- {title}: **{len(entries)}**'
         for entry in entries[:_NAMES]:
             if kind in ('unreadable', 'truncated'):
                 entry = f'`{_safe(entry[0])}`: {_safe(entry[1])}'
             elif isinstance(entry, list):
-                entry = ', '.join(f'`{_safe(name)}`' for name in entry)
+                more = ', ...' * (len(entry) > _NAMES)
+                entry = ', '.join(f'`{_safe(name)}`' for name in entry[:_NAMES]) + more
             else:
                 entry = f'`{_safe(entry)}`'
             yield f'  - {entry}'
         if len(entries) > _NAMES:
             yield f'  - and {len(entries) - _NAMES} more, see summary.json'
-        if kind == 'truncated' or (
-            kind == 'unreadable' and not data['problems']['truncated']
-        ):
-            yield ''
-            yield _what_became(data)
-            yield ''
 
 
 def _what_became(data: Mapping[str, Any]) -> str:
+    """Say what became of videos that cannot be read, or not to their end."""
     kept = len(data['kept_unreadable'])
-    text = '  These are in no list'
+    text = 'Videos that cannot be read, or are cut, are in no list'
     if kept:
         text += (
             f', but for {kept} that the annotations have in val or test: those stay '

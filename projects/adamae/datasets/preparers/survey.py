@@ -93,9 +93,11 @@ def survey_videos(
     mode = _mode(check_all)
 
     def accept(answer: str) -> bool:
-        # A problem that a quick look has found is one.
-        known = json.loads(answer)['mode'] if answer.startswith('{') else mode
-        return known in (mode, _mode(True))
+        if answer.startswith('{'):
+            return json.loads(answer)['mode'] in (mode, _mode(True))
+        # A problem that a quick look has found is one. A process that died or was late
+        # may have had too little memory or time.
+        return '\t' in answer
 
     answers = run_resumably(
         work, files, progress, workers, time_limit, accept, remember
