@@ -21,6 +21,7 @@ from .locking import lock_work_dir
 from .log_failures import metrics_before_dump
 from .places import check_folder, report_space
 from .runner import build_runner
+from .schedule_report import report_schedule
 
 __all__ = [
     'TRAINING_KEYS',
@@ -43,6 +44,7 @@ __all__ = [
     'lock_work_dir',
     'metrics_before_dump',
     'report_batches',
+    'report_schedule',
     'report_space',
     'report_videos',
     'require_keys',
