@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from argparse import Namespace
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
+from mmengine.utils import import_modules_from_strings
 
 from ..analysis import memory
 from ..analysis.plan import Measurement, Plan, line_through
@@ -33,6 +35,8 @@ from .measuring import (
 
 # Of the seconds, what the smaller batch gets.
 _SMALL = 0.2
+# Processes that are at work before the measurement, for each core.
+_BUSY = 0.5
 _NO_MEMORY = 'out of memory', 'allocate memory', 'Cannot allocate'
 
 
@@ -96,6 +100,7 @@ def make_plan(cfg: Config, seconds: float) -> Planned:
         ValueError: if the videos do not make one batch.
     """
     cfg = Config(cfg.to_dict())
+    load = os.getloadavg()[0]
     batch = cfg.train_dataloader.batch_size
     while True:
         cfg.train_dataloader.batch_size = batch
@@ -153,6 +158,11 @@ def make_plan(cfg: Config, seconds: float) -> Planned:
     machine = f'{what}{measured.cores} CPU cores'
     if is_cpu:
         machine += f', no GPU; {memory_now / 1e9:.3g} GB of memory free'
+    if load > _BUSY * measured.cores:
+        machine += (
+            f'; busy with other work (load {load:.1f}): plan again when it is idle, '
+            'the times are too long'
+        )
     return Planned(Plan(numbers.run, measured), machine, gpu_memory if is_cpu else None)
 
 
@@ -171,8 +181,9 @@ def _measure(cfg: Config, seconds: float, steps_only: bool = False) -> Numbers:
 
 
 def _child(cfg: dict[str, Any], seconds: float, steps_only: bool) -> Numbers:
-    import projects.adamae  # noqa: F401  registers what configs name
-
+    modules = cfg.get('custom_imports')
+    if modules:  # what the config registers, with its file as without
+        import_modules_from_strings(**modules)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     set_start_method(None, force=True)  # the run chooses that of its workers
     return measure(Config(cfg), seconds, steps_only)
