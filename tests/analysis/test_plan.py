@@ -26,6 +26,7 @@ GPU = Measurement(
     busy_cores=1.0,
     iteration=0.2,
     start=1.0,
+    setup=5.0,
     decode=0.03,
     transform=0.01,
     validation=10.0,
@@ -89,10 +90,10 @@ def test_time_of_a_run():
     times = plan(dict(validations=4, checkpoints=3))
     one = times.time()
     assert one.epoch == pytest.approx(1 + 100 * 0.2)
-    assert one.total == pytest.approx(20 * 21 + 4 * 10 + 3 * 2)
+    assert one.total == pytest.approx(5 + 20 * 21 + 4 * 10 + 3 * 2)
     two = times.time(2)
     assert (two.batch, two.steps) == (10, 50)
-    assert two.total == pytest.approx(20 * 11 + 4 * 5 + 3 * 2)
+    assert two.total == pytest.approx(5 + 20 * 11 + 4 * 5 + 3 * 2)
     same = times.time(2, keep_total=True)
     assert (same.batch, same.steps) == (5, 100)
     assert same.epoch == pytest.approx(1 + 100 * 0.15)
@@ -104,8 +105,8 @@ def test_time_of_a_run():
 def test_time_of_iterations():
     times = plan(dict(length=250, by_epoch=False, passes=4))
     assert times.run.total_steps == 250
-    assert times.time().total == pytest.approx(2.5 * 21)
-    assert times.time(2).total == pytest.approx(250 * 0.2 + 5 * 1)
+    assert times.time().total == pytest.approx(5 + 2.5 * 21)
+    assert times.time(2).total == pytest.approx(5 + 250 * 0.2 + 5 * 1)
 
 
 def test_what_is_measured_together_scales_what_was_measured_apart():
@@ -174,7 +175,7 @@ def test_a_page():
     assert '10: 2 GB, 20: 3 GB, 40: 5 GB, 80: 9 GB; largest' in text
     rows = text.splitlines()
     one = next(row for row in rows if row.split()[:3] == ['1', '1', 'x'])
-    assert '8 min 24 s' in one and one.endswith(' 0.50')  # 504 s
+    assert '8 min 29 s' in one and one.endswith(' 0.51')  # 509 s
     assert '10 videos are not 4 equal parts' in text
     assert 'is not measured' in rows[-1]
     text = page(

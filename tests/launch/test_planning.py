@@ -84,8 +84,10 @@ def measured(monkeypatch):
         if batch > measured.fits:
             raise planning.OutOfMemory('killed')
         run = measuring.Run(100, 1, batch, 100 // batch, 10)
-        rest = dict(busy_cores=1, start=0, decode=0.1, transform=0.1, validation=0)
-        rest |= dict(pause=0, memory_per_worker=0, device='CPU')
+        rest = dict(
+            busy_cores=1, start=0, setup=0, decode=0.1, transform=0.1, validation=0
+        )
+        rest |= dict(validation=0, pause=0, memory_per_worker=0, device='CPU')
         size = 10**8 * (5 + batch)
         return measuring.Numbers(
             run,

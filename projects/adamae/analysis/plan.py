@@ -65,6 +65,7 @@ class Measurement:
         busy_cores (float): of the CPU, in a step.
         iteration (float): a step and what it waits for, loaders at work.
         start (float): of an epoch, until its first batch is there.
+        setup (float): once, before the first epoch, and more for the first step.
         decode (float): to open and decode a video, on one core.
         transform (float): what comes after that, for all clips of a video.
         validation (float): once.
@@ -83,6 +84,7 @@ class Measurement:
     busy_cores: float
     iteration: float
     start: float
+    setup: float
     decode: float
     transform: float
     validation: float
@@ -266,7 +268,7 @@ class Plan:
         epoch = measured.start + steps * iteration
         total_steps = run.length * steps if run.by_epoch else run.length
         passes = total_steps / steps
-        seconds = passes * epoch + run.checkpoints * measured.pause
+        seconds = measured.setup + passes * epoch + run.checkpoints * measured.pause
         seconds += run.validations * measured.validation / devices
         return Time(devices, batch, steps, epoch, seconds)
 

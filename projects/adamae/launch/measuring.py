@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import ismethod
+from itertools import pairwise
 from multiprocessing import active_children
 from pathlib import Path
 from statistics import median
@@ -58,6 +59,7 @@ class Numbers:
     busy_cores: float
     iteration: float
     start: float
+    setup: float
     decode: float
     transform: float
     validation: float
@@ -113,6 +115,7 @@ def measure(cfg: Config, seconds: float, steps_only: bool = False) -> Numbers:
             report_batches(runner)
             report_schedule(runner)
         session = _Session(runner, seconds, steps_only, run)
+        session.setup = -time.perf_counter()
         runner.train_loop.run = session.run  # the runner sets all up, then calls it
         runner.train()
         return session.result()
@@ -158,16 +161,21 @@ class _Session:
         self.is_gpu = self.device.type == 'cuda'
         self.validation = self.pause = self.decode = self.transform = 0.0
         self.memory_per_worker = 0
+        self.setup = 0.0
 
     def run(self) -> torch.nn.Module:
         """Stand where the loop of a real run stands."""
         runner = self.runner
+        self.setup += time.perf_counter()
         runner.call_hook('before_train')
         # As many steps as it takes; a run may have fewer.
         runner.optim_wrapper.initialize_count_status(runner.model, 0, -1)
         share = 0.3 if self.steps_only else 0.15
         self._tell('first steps')
-        self.is_short = self._pass(share * self.seconds)[1]
+        stamps, self.is_short = self._pass(share * self.seconds)
+        times = [b - a for a, b in pairwise(stamps)]
+        # The first step allocates memory and makes the optimizer's state.
+        self.setup += max(times[0] - median(times), 0.0)
         self.training_memory = self._peak()
         if not self.steps_only:
             self._save()
@@ -193,6 +201,7 @@ class _Session:
             busy_cores=self.busy_cores,
             iteration=self.iteration,
             start=self.start,
+            setup=self.setup,
             decode=self.decode,
             transform=self.transform,
             validation=self.validation,

@@ -143,6 +143,7 @@ def make_plan(cfg: Config, seconds: float) -> Planned:
         busy_cores=numbers.busy_cores,
         iteration=numbers.iteration,
         start=numbers.start,
+        setup=numbers.setup,
         decode=numbers.decode,
         transform=numbers.transform,
         validation=numbers.validation,
