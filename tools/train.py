@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.scale_learning_rate(runner)
         launch.report_space(runner)
         launch.report_batches(runner)
+        launch.report_schedule(runner)
         launch.report_videos(runner)
     kinds = CheckpointMismatch, CheckpointNotSaved, FloatingPointError, VideoError
     with launch.errors_in_one_line(*kinds):

@@ -23,6 +23,7 @@ from .log_failures import metrics_before_dump
 from .places import check_folder, report_space
 from .reports import prepare_report
 from .runner import build_runner
+from .schedule_report import report_schedule
 from .study_checks import plan_study
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     'plan_study',
     'prepare_report',
     'report_batches',
+    'report_schedule',
     'report_space',
     'report_videos',
     'require_keys',
