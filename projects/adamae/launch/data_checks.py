@@ -391,9 +391,9 @@ def _read_lines(key: str, annotation: str, layout: _Layout) -> list[str]:
             f"lines '{layout.form}' with a number from 0 as label; "
             + (
                 f'make them: python tools/data/prepare.py {kind} --videos FOLDER '
-                f'--labels {annotation} --out FOLDER; see docs/data.md'
+                f'--labels {annotation} --out FOLDER; see docs/datasets.md'
                 if kind
-                else 'see docs/data.md, "Annotation files"'
+                else 'see docs/datasets.md, "Annotation files"'
             )
         )
     try:
