@@ -168,6 +168,14 @@ class _Session:
         runner = self.runner
         self.setup += time.perf_counter()
         runner.call_hook('before_train')
+        try:
+            self._measure()
+        finally:  # it waits for the checkpoint that is being written
+            runner.call_hook('after_train')
+        return runner.model
+
+    def _measure(self) -> None:
+        runner = self.runner
         # As many steps as it takes; a run may have fewer.
         runner.optim_wrapper.initialize_count_status(runner.model, 0, -1)
         share = 0.3 if self.steps_only else 0.15
@@ -191,7 +199,6 @@ class _Session:
         if not self.steps_only:
             self._tell('loading alone')
             self._load_alone(_LOADING * self.seconds)
-        return runner.model
 
     def result(self) -> Numbers:
         """Give what was measured."""
