@@ -1,6 +1,7 @@
 """MMEngine's runner, with a start of its log that fits a terminal."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -45,6 +46,9 @@ def build_runner(cfg: Config, split: str) -> Runner:
     Raises:
         ValueError: if its processes do not start from the same checkpoint.
     """
+    # Once for each loader and process; more workers than cores may be what is wanted,
+    # and tools/plan.py says how many are.
+    warnings.filterwarnings('ignore', 'This DataLoader will create', UserWarning)
     with _short_terminal():
         runner = RUNNERS.build(cfg)
     tolerate_full_disk(runner)
