@@ -2,12 +2,11 @@
 _base_ = 'adamae_vitb_k400_finetune.py'
 
 num_classes = 700
-labeled = dict(
-    data_prefix=dict(video='data/k700/videos'),
-    metainfo=dict(classes='data/k700/classes.txt'),
-)
+videos = dict(video='data/k700/videos')
 model = dict(cls_head=dict(num_classes=num_classes))
-train_dataloader = dict(dataset=dict(ann_file='data/k700/train.txt', **labeled))
-val_dataloader = dict(dataset=dict(ann_file='data/k700/val.txt', **labeled))
+train_dataloader = dict(
+    dataset=dict(ann_file='data/k700/train.txt', data_prefix=videos)
+)
+val_dataloader = dict(dataset=dict(ann_file='data/k700/val.txt', data_prefix=videos))
 test_dataloader = val_dataloader
 auto_scale_lr = dict(enable=True)

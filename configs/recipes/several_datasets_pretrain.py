@@ -1,6 +1,9 @@
 # Kinetics-400, Something-Something v2 and a folder of your own, whatever their sizes: a
 # half, a quarter and a quarter of every epoch.
-_base_ = '../adamae_vitb_k400_pretrain.py'
+_base_ = [
+    '../adamae_vitb_k400_pretrain.py',
+    '../_base_/datasets/ssv2_files.py',
+]
 
 k400 = _base_.train_dataloader.dataset
 own = dict(
@@ -11,8 +14,7 @@ own = dict(
 # Its videos have 12 frames a second, and its classes a direction.
 ssv2 = dict(
     type='TolerantVideoDataset',
-    ann_file='data/sthv2/sthv2_train_list_videos.txt',
-    data_prefix=dict(video='data/sthv2/videos'),
+    **_base_.ssv2_train,
     pipeline=[
         _base_.init,
         dict(_base_.sample, frame_interval=2),

@@ -5,7 +5,12 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 
 from projects.adamae.datasets import TolerantVideoDataset
-from projects.adamae.datasets.class_names import class_names, difference, known_names
+from projects.adamae.datasets.class_names import (
+    add_class_names,
+    class_names,
+    difference,
+    known_names,
+)
 from projects.adamae.launch.data_checks import check_names
 
 
@@ -24,6 +29,29 @@ def test_a_list_a_file_or_the_type_of_the_dataset(tmp_path):
     (tmp_path / 'list.txt').write_text('a.mp4 0')
     cfg = dict(type='VideoDataset', ann_file=str(tmp_path / 'list.txt'), pipeline=[])
     assert known_names(DATASETS.build(cfg | file).metainfo) == class_names(file, '')
+
+
+def test_the_file_beside_a_list(tmp_path):
+    def names(*parts, **model):
+        loader = dict(dataset=dict(type='ConcatDataset', datasets=[*parts]))
+        cfg = Config(dict(model=model, test_dataloader=loader))
+        add_class_names(cfg)
+        found = cfg.test_dataloader.dataset.datasets
+        return [part.get('metainfo', {}).get('classes') for part in found]
+
+    (tmp_path / 'classes.txt').write_text('a\nb\n')
+    (tmp_path / 'sub').mkdir()
+    file, head = str(tmp_path / 'classes.txt'), dict(cls_head=dict(num_classes=2))
+    listed = dict(type='VideoDataset', ann_file=str(tmp_path / 'val.txt'))
+    rooted = dict(type='VideoDataset', data_root=str(tmp_path), ann_file='val.txt')
+    other = dict(type='VideoDataset', ann_file=str(tmp_path / 'sub/val.txt'))
+    own = dict(listed, metainfo=dict(classes=['x', 'y']))
+    assert names(listed, rooted, **head) == [file, file]
+    assert names(listed) == [None]  # no classifier
+    # Joined ones name the same classes, or none.
+    assert names(listed, other, **head) == [None, None]
+    assert names(own, listed, **head) == [['x', 'y'], None]
+    assert names(dict(type='VideoFolderDataset'), **head) == [None]
 
 
 @pytest.mark.parametrize('found', [None, {}, dict(classes='a'), dict(classes=[]), [1]])

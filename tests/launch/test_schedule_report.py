@@ -15,17 +15,8 @@ COSINE = dict(type='CosineAnnealingLR', begin=10)
 TRAINING = 'adamae_* maest_* videomae_* ablations/* demo/motion_*'
 # Videos of the real data sets, those of the demo's as made by default, and a folder of
 # a few thousand, see docs.
-VIDEOS = dict(
-    sthv2=168_913,
-    kinetics=240_000,
-    k600=390_000,
-    k700=530_000,
-    ucf101=9537,
-    hmdb51=3570,
-    diving48=15_027,
-    motion=1600,
-    folder=3000,
-)
+VIDEOS = dict(ssv2=168_913, k400=240_000, k600=366_000, k700=530_000)
+VIDEOS |= dict(ucf101=9537, hmdb51=3570, diving48=15_027, motion=1600, folder=3000)
 
 
 def warnings(length=100, by_epoch=True, steps=50, passes=1, **cfg):

@@ -1,6 +1,7 @@
 """Prepare a dataset: look at its videos, split them, and write annotation files.
 
-Writes train.txt, val.txt, test.txt, classes.txt, and a page about what was found.
+Writes train.txt, val.txt, test.txt, classes.txt, a page about what was found, and a
+link to the videos.
 Started again, it goes on where it stopped.
 """
 
@@ -119,8 +120,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         print('\nstopped; start it again to go on', file=sys.stderr)
         raise SystemExit(130) from None
     print(f'\n\n{summary.page if args.dry_run else summary.gist()}')
-    if not args.dry_run:
-        print(f'lists and summary.md: {printable(args.out)}')
+    if args.dry_run:
+        return
+    print(f'lists and summary.md: {printable(args.out)}')
+    if args.kind != 'segments' and not prepare.link_videos(args.videos, args.out):
+        print(
+            f'{printable(args.out)}/videos could not become a link to them: a config '
+            f'finds the videos with data_prefix.video={printable(args.videos)}'
+        )
 
 
 if __name__ == '__main__':

@@ -5,10 +5,7 @@ _base_ = 'ucf101_finetune.py'
 num_classes = 51
 sample = dict(_base_.sample, frame_interval=2)
 test_sample = dict(_base_.test_sample, frame_interval=2, num_clips=10)
-labeled = dict(
-    data_prefix=dict(video='data/hmdb51/videos'),
-    metainfo=dict(classes='data/hmdb51/classes.txt'),
-)
+videos = dict(video='data/hmdb51/videos')
 
 train_pipeline = [
     _base_.init,
@@ -19,8 +16,10 @@ val_pipeline = [_base_.init, dict(sample, test_mode=True), *_base_.center_view]
 test_pipeline = [_base_.init, test_sample, *_base_.three_views]
 
 train_dataloader = dict(
-    dataset=dict(ann_file='data/hmdb51/train.txt', pipeline=train_pipeline, **labeled)
+    dataset=dict(
+        ann_file='data/hmdb51/train.txt', data_prefix=videos, pipeline=train_pipeline
+    )
 )
-held_out = dict(ann_file='data/hmdb51/val.txt', **labeled)
+held_out = dict(ann_file='data/hmdb51/val.txt', data_prefix=videos)
 val_dataloader = dict(dataset=dict(held_out, pipeline=val_pipeline))
 test_dataloader = dict(dataset=dict(held_out, pipeline=test_pipeline))

@@ -1,16 +1,6 @@
 # Kinetics-400, labeled; 5 x 3 test views.
-_base_ = 'finetune.py'
+_base_ = ['finetune.py', 'k400_files.py']
 
-train_dataloader = dict(
-    dataset=dict(
-        ann_file='data/kinetics400/kinetics400_train_list_videos.txt',
-        data_prefix=dict(video='data/kinetics400/videos_train'),
-    )
-)
-val_dataloader = dict(
-    dataset=dict(
-        ann_file='data/kinetics400/kinetics400_val_list_videos.txt',
-        data_prefix=dict(video='data/kinetics400/videos_val'),
-    )
-)
+train_dataloader = dict(dataset=_base_.k400_train)
+val_dataloader = dict(dataset=_base_.k400_val)
 test_dataloader = val_dataloader

@@ -1,9 +1,4 @@
 # Kinetics-400, no labels used.
-_base_ = 'pretrain.py'
+_base_ = ['pretrain.py', 'k400_files.py']
 
-train_dataloader = dict(
-    dataset=dict(
-        ann_file='data/kinetics400/kinetics400_train_list_videos.txt',
-        data_prefix=dict(video='data/kinetics400/videos_train'),
-    )
-)
+train_dataloader = dict(dataset=_base_.k400_train)

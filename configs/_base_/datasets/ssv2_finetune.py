@@ -1,6 +1,6 @@
 # Something-Something v2, labeled; 2 x 3 test views. No flip: its classes have a
 # direction.
-_base_ = 'finetune.py'
+_base_ = ['finetune.py', 'ssv2_files.py']
 
 num_classes = 174
 # MMAction2's own test views: 'UniformSample', 'ThreeCrop'.
@@ -26,18 +26,6 @@ test_pipeline = [
     *_base_.three_views,
 ]
 
-train_dataloader = dict(
-    dataset=dict(
-        ann_file='data/sthv2/sthv2_train_list_videos.txt',
-        data_prefix=dict(video='data/sthv2/videos'),
-        pipeline=train_pipeline,
-    )
-)
-val_dataloader = dict(
-    dataset=dict(
-        ann_file='data/sthv2/sthv2_val_list_videos.txt',
-        data_prefix=dict(video='data/sthv2/videos'),
-        pipeline=val_pipeline,
-    )
-)
-test_dataloader = dict(dataset=dict(val_dataloader['dataset'], pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(_base_.ssv2_train, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(_base_.ssv2_val, pipeline=val_pipeline))
+test_dataloader = dict(dataset=dict(_base_.ssv2_val, pipeline=test_pipeline))

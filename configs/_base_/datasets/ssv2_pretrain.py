@@ -1,5 +1,5 @@
 # Something-Something v2, no labels used. No flip: its classes have a direction.
-_base_ = 'pretrain.py'
+_base_ = ['pretrain.py', 'ssv2_files.py']
 
 train_pipeline = [
     _base_.init,
@@ -9,10 +9,4 @@ train_pipeline = [
     _base_.resize,
     *_base_.pack,
 ]
-train_dataloader = dict(
-    dataset=dict(
-        ann_file='data/sthv2/sthv2_train_list_videos.txt',
-        data_prefix=dict(video='data/sthv2/videos'),
-        pipeline=train_pipeline,
-    )
-)
+train_dataloader = dict(dataset=dict(_base_.ssv2_train, pipeline=train_pipeline))

@@ -3,10 +3,7 @@
 _base_ = 'finetune.py'
 
 num_classes = 101
-labeled = dict(
-    data_prefix=dict(video='data/ucf101/videos'),
-    metainfo=dict(classes='data/ucf101/classes.txt'),
-)
+videos = dict(video='data/ucf101/videos')
 train_dataloader = dict(
     collate_fn=dict(type='repeat_pseudo_collate'),
     dataset=dict(
@@ -14,8 +11,8 @@ train_dataloader = dict(
         num_repeats=2,
         sample_once=True,
         ann_file='data/ucf101/train.txt',
-        **labeled,
+        data_prefix=videos,
     ),
 )
-val_dataloader = dict(dataset=dict(ann_file='data/ucf101/val.txt', **labeled))
+val_dataloader = dict(dataset=dict(ann_file='data/ucf101/val.txt', data_prefix=videos))
 test_dataloader = val_dataloader

@@ -1,13 +1,59 @@
-"""Names of classes, where a config has them."""
+"""Names of classes, where a config or a folder of lists has them."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from mmaction.registry import DATASETS
-from mmengine.fileio import list_from_file
+from mmengine.config import Config
+from mmengine.fileio import join_path, list_from_file
+from mmengine.utils import is_abs
+
+from .from_config import SPLITS, iter_datasets
+
+#: The file of names that ``tools/data/prepare.py`` writes beside its lists.
+CLASSES = 'classes.txt'
+
+
+def add_class_names(cfg: Config) -> None:
+    """Name the classes of a classifier by the file beside its annotation files.
+
+    Where a config has no names (``metainfo``) and every dataset of a split has such a
+    file, it becomes their ``metainfo.classes``, in place.
+
+    Args:
+        cfg (Config): left as it is if its model has no ``cls_head``.
+    """
+    if not (cfg.get('model') or {}).get('cls_head'):
+        return
+    for loader in (cfg.get(f'{split}_dataloader') for split in SPLITS):
+        parts = [part for _, part in iter_datasets(loader['dataset'])] if loader else []
+        files = [_file_beside_list(part) for part in parts]
+        if None not in files and not any(_has_names(part) for part in parts):
+            for part, file in zip(parts, files, strict=True):
+                part['metainfo'] = {**(part.get('metainfo') or {}), 'classes': file}
+
+
+def _file_beside_list(dataset: Any) -> str | None:
+    path, root = dataset.get('ann_file'), dataset.get('data_root')
+    if not isinstance(path, str) or not path:
+        return None
+    path = join_path(root, path) if root and not is_abs(path) else path
+    file = os.path.join(os.path.dirname(path), CLASSES)
+    return file if os.path.isfile(file) else None
+
+
+def _has_names(dataset: Any) -> bool:
+    return 'classes' in (dataset.get('metainfo') or {}) or bool(_names_of_type(dataset))
+
+
+def _names_of_type(dataset: Any) -> list[str] | None:
+    kind = dataset.get('type')
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return known_names(getattr(kind, 'METAINFO', None))
 
 
 def class_names(dataset: Any, key: str) -> list[str] | None:
@@ -29,9 +75,7 @@ def class_names(dataset: Any, key: str) -> list[str] | None:
     names = (dataset.get('metainfo') or {}).get('classes')
     where = f'{key}.metainfo.classes'
     if names is None:
-        kind = dataset.get('type')
-        kind = DATASETS.get(kind) if isinstance(kind, str) else kind
-        return known_names(getattr(kind, 'METAINFO', None))
+        return _names_of_type(dataset)
     if isinstance(names, str):
         where = f'{where}: {names}'
         try:

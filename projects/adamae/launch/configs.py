@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.utils import import_modules_from_strings
 
+from ..datasets.class_names import add_class_names
 from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
 from .locking import first_start, is_restarted
@@ -32,7 +33,8 @@ def load_config(args: Namespace) -> Config:
     """Read a config and apply ``--cfg-options``, ``--work-dir`` and ``--launcher``.
 
     Pipelines, blending and metrics follow the sizes of the model, see
-    :func:`~.model_sizes.follow_model`.
+    :func:`~.model_sizes.follow_model`; the file beside lists names their classes, see
+    :func:`~projects.adamae.datasets.class_names.add_class_names`.
 
     Args:
         args (Namespace): of a tool with ``--cfg-options``.
@@ -81,6 +83,7 @@ def load_config(args: Namespace) -> Config:
             raise ValueError(f'{key}: expected a dict, got {value!r}')
     check_values(cfg)
     follow_model(cfg)
+    add_class_names(cfg)
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
         if loader and not loader.get('num_workers', 0):

@@ -211,8 +211,9 @@ def check_names(cfg: Config, splits: Sequence[str], classes: int) -> None:
         if len(names) != classes:
             raise ValueError(
                 f'{key}.metainfo.classes: expected {classes} names, as '
-                f'model.cls_head.num_classes={classes} says, got {len(names)}; fix '
-                'them, or set the number of classes'
+                f'model.cls_head.num_classes={classes} says, got {len(names)}'
+                f'{_of_file(dataset)}; fix them, or set the number of classes with '
+                f'--cfg-options model.cls_head.num_classes={len(names)}'
             )
         first = first or (key, names)
         if other := difference(names, first[1]):
@@ -220,6 +221,11 @@ def check_names(cfg: Config, splits: Sequence[str], classes: int) -> None:
                 f'{key}.metainfo.classes: expected the names of {first[0]}, in the '
                 f'same order, got others: {other}'
             )
+
+
+def _of_file(dataset: Any) -> str:
+    source = (dataset.get('metainfo') or {}).get('classes')
+    return f' in {source}' if isinstance(source, str) else ''
 
 
 def check_labels(cfg: Config, split: str) -> None:

@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from projects.adamae.datasets.preparers import folder, resumable, survey
 from projects.adamae.datasets.preparers.collection import Collection, Sample
-from projects.adamae.datasets.preparers.prepare import KINDS, prepare
+from projects.adamae.datasets.preparers.prepare import KINDS, link_videos, prepare
 from tests.datasets.preparers.miniature import clip, write_miniature
 from tests.helpers import load_tool, run_tool
 
@@ -158,6 +158,24 @@ def official(tmp_path):
         )
     ]
     return Collection(str(root), samples, ['a', 'b', 'c'], missing=['gone.mp4'])
+
+
+def test_the_videos_are_linked_beside_the_lists(official, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = 'folder', '--videos', 'videos', '--out', 'data/mine'
+    run_tool('data/prepare', *arguments, '--dry-run')
+    assert not (tmp_path / 'data').exists()
+    link = tmp_path / 'data/mine/videos'
+    for _ in range(2):
+        run_tool('data/prepare', *arguments)
+        assert link.is_symlink() and (link / '0.mp4').is_file()
+    assert link_videos(link, link.parent)  # they are there already
+    (tmp_path / 'others').mkdir()
+    assert link_videos('others', link.parent) and link.samefile('others')
+    assert link_videos('.', tmp_path / 'data') and folder.read('.').samples
+    link.unlink()
+    link.mkdir()
+    assert not link_videos('videos', link.parent)  # nobody's files are replaced
 
 
 def test_no_test_video_of_others_is_left_out(official, tmp_path):

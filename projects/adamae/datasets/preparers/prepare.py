@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...utils.fileio import AtomicLocalBackend
+from ..class_names import CLASSES
 from .collection import SPLITS, Collection, Sample
 from .duplicates import find_duplicates
 from .splits import assign_splits
@@ -30,8 +31,9 @@ KINDS = {
     'hmdb51': 'hmdb51',
     'diving48': 'diving48',
 }
-CLASSES, PAGE = 'classes.txt', 'summary.md'
-FACTS, PROGRESS = 'summary.json', 'progress.jsonl'
+PAGE, FACTS, PROGRESS = 'summary.md', 'summary.json', 'progress.jsonl'
+#: Link to the videos, where recipes look for them; a folder of segments.
+VIDEOS = 'videos'
 
 
 def read_collection(
@@ -154,6 +156,30 @@ def prepare(
     if not dry_run:
         _write(out, _contents(collection, samples, summary), overwrite)
     return summary
+
+
+def link_videos(videos: str | Path, out: str | Path) -> bool:
+    """Link a folder of videos as ``videos`` beside the lists, as recipes expect it.
+
+    Args:
+        videos (str | Path): the folder.
+        out (str | Path): folder of the lists. A link of an earlier time is replaced,
+            anything else left.
+
+    Returns:
+        bool: whether ``videos`` there is this folder now. Some file systems know no
+        links.
+    """
+    link = Path(out, VIDEOS)
+    if link.exists() and link.samefile(videos):
+        return True
+    try:
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(os.path.abspath(videos), target_is_directory=True)
+    except OSError:
+        return False
+    return True
 
 
 def _check_collection(collection: Collection) -> None:
