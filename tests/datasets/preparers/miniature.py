@@ -55,6 +55,7 @@ def write_miniature(root):
         unlabeled=['no class.mp4'],
         unlistable=['walk/a\tb.mp4', broken_name],
         empty_classes=['nothing'],
+        similar_classes=[],
         duplicates_across_splits=[],
         duplicates_across_classes=[],
     )

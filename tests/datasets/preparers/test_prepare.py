@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from projects.adamae.datasets.preparers import folder, resumable, survey
 from projects.adamae.datasets.preparers.collection import Collection, Sample
 from projects.adamae.datasets.preparers.prepare import KINDS, link_videos, prepare
+from projects.adamae.datasets.preparers.summary import find_misspelled
 from tests.datasets.preparers.miniature import clip, write_miniature
 from tests.helpers import load_tool, run_tool
 
@@ -299,3 +300,25 @@ def test_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
 
 def test_the_tool_knows_all_kinds():
     assert load_tool('data/prepare').KINDS == tuple(KINDS)
+
+
+def test_names_of_classes_that_may_be_misspelled():
+    videos = {'gets larger': 15, 'gets lager': 1, 'Jumping': 9, 'jumping ': 8}
+    videos |= {'Dumping': 9, 'take 1': 9, 'take 2': 1, 'cat': 9, 'cut': 1}
+    assert find_misspelled(videos) == [
+        ['gets lager', 'gets larger'],
+        ['jumping ', 'Jumping'],
+    ]
+
+
+def test_a_misspelled_label_is_named_at_once(tmp_path):
+    names = [f'{i}.mp4' for i in range(7)]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(clip(number))
+    samples = [Sample(name, 'falling') for name in names[1:]]
+    collection = Collection(
+        str(tmp_path), [Sample(names[0], 'faling'), *samples], ['faling', 'falling']
+    )
+    summary = prepare(collection, tmp_path / 'out')
+    assert "'faling': 'falling'?" in summary.gist()
+    assert '`faling`, `falling`' in summary.page

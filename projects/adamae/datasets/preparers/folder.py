@@ -17,7 +17,7 @@ from .collection import Collection, Sample
 #: Names of columns, without case, blanks and underscores.
 _COLUMNS = {
     'name': ('path', 'video', 'file', 'filename', 'name', 'videopath', 'filepath',
-             'videoname', 'clip', 'videoid', 'id'),
+             'videoname', 'videofile', 'clip', 'videoid', 'id'),
     'label': ('label', 'class', 'category', 'action', 'classname', 'labelname',
               'target', 'activity'),
     'split': ('split', 'subset', 'set', 'partition', 'fold'),
@@ -229,11 +229,20 @@ def _find_columns(
         places = [head.index(alias) for alias in aliases if alias in head]
         if places:
             columns[column] = places[0]
+    first = rows[0][1]
     if 'name' in columns:
         if len(rows) == 1:
             raise ValueError(f'{path}: expected a video in each line, found none')
+        known = {'', *(head[place] for place in columns.values())}
+        others = [f for f, plain in zip(first, head, strict=True) if plain not in known]
+        if 'label' not in columns and others:
+            # Without labels nothing but pre-training is left, so ask.
+            raise ValueError(
+                f'{path}: expected a column label, class, category or action, got '
+                f'{", ".join(map(repr, others[:6]))}; call the one that has the labels '
+                'label, or remove these columns if there are none'
+            )
         return columns, rows[1:]
-    first = rows[0][1]
     if columns or not any(_is_video(field) for field in first):
         raise ValueError(
             f'{path}: expected a first line that names the columns, among them path, '

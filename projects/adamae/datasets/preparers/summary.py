@@ -15,6 +15,9 @@ from .survey import Facts
 
 # How many names the page has of each kind, and how many classes in its table.
 _NAMES, _CLASSES = 10, 40
+# A name of so many letters may have a slip, if another class has so many times as many
+# videos.
+_LONG, _RARE = 5, 5
 _QUANTILES = {'min': 0, 'p5': 5, 'median': 50, 'p95': 95, 'max': 100}
 _TITLES = {
     'unreadable': 'Videos that cannot be read',
@@ -30,6 +33,7 @@ _TITLES = {
     'duplicates': 'Sets of videos that show the same',
     'duplicates_across_splits': 'Such sets on several sides of the official split',
     'duplicates_across_classes': 'Such sets with several labels',
+    'similar_classes': 'Names of classes that may be misspelled ones of others',
     'empty_classes': 'Classes without a video in any list',
     'classes_without_train': 'Other classes without a video in train.txt',
     'classes_without_val': 'Other classes without a video in val.txt',
@@ -61,6 +65,10 @@ class Summary(NamedTuple):
             f'{title}: {len(self.facts["problems"][kind])}'
             for kind, title in _TITLES.items()
             if self.facts['problems'].get(kind)
+        ]
+        lines += [
+            f'    {printable(rare)!r}: {printable(other)!r}?'
+            for rare, other in self.facts['problems']['similar_classes'][:_NAMES]
         ]
         return '\n'.join(lines)
 
@@ -169,6 +177,7 @@ def _problems(
         repeated=list(collection.repeated),
         unlabeled=[n for n in names if n in unlabeled] if collection.classes else [],
         unlistable=[name for name in names if not can_be_listed(name)],
+        similar_classes=find_misspelled(Counter(s.label for s in samples if s.label)),
         empty_classes=empty,
     )
     for split, content in splits.items():
@@ -178,6 +187,38 @@ def _problems(
             if not count and name not in empty
         ]
     return result
+
+
+def find_misspelled(videos: Mapping[str, int]) -> list[list[str]]:
+    """Find names of classes that are others but for a slip.
+
+    Args:
+        videos (Mapping[str, int]): name of a class to the number of its videos.
+
+    Returns:
+        list[list[str]]: pairs of a name and the one of more videos that may be meant.
+        The two differ in case, blanks and marks only, or in one letter; the second
+        counts if the first class is rare and the name is long enough.
+    """
+    forms: dict[str, list[str]] = {}
+    plain: dict[str, str] = {}
+    pairs = set()
+    for name in sorted(videos, key=lambda name: (-videos[name], name)):
+        word = plain[name] = ''.join(c for c in name.casefold() if c.isalnum())
+        shorter = {
+            word[:i] + word[i + 1 :]
+            for i, letter in enumerate(word)
+            if len(word) >= _LONG and letter.isalpha()
+        }
+        for form in {word, *shorter}:
+            others = forms.setdefault(form, [])
+            pairs |= {
+                (name, other)
+                for other in others
+                if plain[other] == word or videos[other] >= _RARE * videos[name]
+            }
+            others.append(name)
+    return sorted(map(list, pairs))
 
 
 def can_be_listed(name: str) -> bool:
