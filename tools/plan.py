@@ -5,10 +5,12 @@ crops a decode that keep the device busy, the time (and cost) of the whole run o
 several such devices, and what limits it. Nothing is trained or written.
 """
 
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from projects.adamae_arguments import COUNT, add_cfg_options, whole_number
+from projects.adamae_process import end_on_signals
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -42,6 +44,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
+    begun = time.perf_counter()
     args = parse_args(argv)
     # These take seconds, and --help does not need them.
     import json
@@ -74,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             Path(args.json).touch()
         cfg = launch.load_config(args)
         prepare_to_plan(cfg, args)
-        planned = make_plan(cfg, args.seconds)
+        planned = make_plan(cfg, args.seconds, begun)
         plan = planned.plan
         print(
             page(
@@ -101,4 +104,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
+    end_on_signals()
     main()

@@ -21,16 +21,20 @@ RUN = Run(videos=1000, clips=1, batch=10, steps=100, length=20, workers=4)
 # A GPU that takes 0.1 s + 0.01 s a video; 4 of 16 cores load 10 videos in 0.1 s.
 GPU = Measurement(
     step=0.2,
+    steps_measured=20,
     small_batch=5,
     small_step=0.15,
     busy_cores=1.0,
     iteration=0.2,
     start=1.0,
     setup=5.0,
+    startup=3.0,
     decode=0.03,
     transform=0.01,
+    loading_work=0.04,
     validation=10.0,
     pause=2.0,
+    write=0.0,
     cores=16,
     is_cpu=False,
     memory=2 * 10**9,
@@ -102,6 +106,17 @@ def test_time_of_a_run():
     assert plan(dict(drop_last=False)).time(101).steps == 1
 
 
+def test_time_of_checkpoints():
+    run, times = dict(checkpoints=3), dict(write=4.0)
+    none = plan(run).time().total
+    # The last one is waited for, unless a validation takes as long.
+    assert plan(run, **times).time().total == pytest.approx(none + 4)
+    run['validations'] = 2
+    assert plan(run, **times).time().total == pytest.approx(none + 2 * 10)
+    run['best_checkpoints'] = 2
+    assert plan(run, **times).time().total == pytest.approx(none + 2 * (10 + 2 + 4))
+
+
 def test_time_of_iterations():
     times = plan(dict(length=250, by_epoch=False, passes=4))
     assert times.run.total_steps == 250
@@ -138,8 +153,23 @@ def test_what_is_measured_together_scales_what_was_measured_apart():
             'transcode',
         ),
         ({}, GPU, dict(small_step=0.19), 2, 1, 'whatever its batch'),
-        (dict(workers=2), CPU, dict(decode=0.001, transform=0.001), 0, 1, 'a GPU'),
-        (dict(workers=2), CPU, dict(decode=0.3, iteration=1.75), 2, 8, 'PerClip'),
+        (
+            dict(workers=2),
+            CPU,
+            dict(decode=0.001, transform=0.001, loading_work=0.002),
+            0,
+            1,
+            'step: 95% of the work of these 2 cores, loading 5%',
+        ),
+        (dict(workers=2), CPU, dict(loading_work=0.03), 1, 6, 'step: 57%'),
+        (
+            dict(workers=2),
+            CPU,
+            dict(decode=0.3, loading_work=0.31, iteration=1.75),
+            2,
+            8,
+            'PerClip',
+        ),
     ],
 )
 def test_what_limits_a_run(run, machine, measured, workers, crops, words):
@@ -169,9 +199,10 @@ def test_durations_for_people():
 def test_a_page():
     text = page(plan(dict(length=24)), 'x.py', 'a GPU', price=3.6)
     assert '1000 videos in batches of 10: 100 steps an epoch' in text
-    assert '0.2 s alone (0.1 s and 0.01 s a video)' in text
-    assert '0% of it waiting): 50 clips a second' in text
-    assert 'a core loads 25 clips a second' in text
+    assert '0.2 s with loading, 50 clips a second; alone 0.1 s and 0.01 s a' in text
+    assert '20 steps measured' in text and 'rough' not in text
+    assert 'on one core: 25 clips a second' in text
+    assert '3 s before the run, 5 s at its start, a checkpoint 2 s' in text
     assert '10: 2 GB, 20: 3 GB, 40: 5 GB, 80: 9 GB; largest' in text
     rows = text.splitlines()
     one = next(row for row in rows if row.split()[:3] == ['1', '1', 'x'])
@@ -186,3 +217,12 @@ def test_a_page():
     )
     assert 'each worker 1 GB more' in text and '4000 in' not in text
     assert '13 in 16 GB' in text and 'as many times the videos' in text
+
+
+def test_a_page_of_few_steps():
+    text = page(
+        plan(steps_measured=2, small_batch=0, small_step=0.0, iteration=0.4), 'x', 'y'
+    )
+    assert '(50% of it waiting for videos); 2 steps measured: rough' in text
+    assert 'a video' not in text.split('loading ')[0].split('step ')[-1]
+    assert '(predicted from one batch)' in text

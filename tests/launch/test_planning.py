@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+from multiprocessing import get_context
 from types import SimpleNamespace
 
 import pytest
@@ -41,18 +45,36 @@ def test_a_run_is_measured(toy, here, warned):
             'resume': True,
         },
     )
-    numbers = measuring.measure(cfg, seconds=0.2)
+    numbers = measuring.measure(cfg, 0.2, str(here / 'out'))
     # What is absurd of the run is said here, too.
     assert any('updates the weights 7 times' in message for message in warned)
     run = numbers.run
     assert (run.videos, run.clips, run.batch, run.steps) == (4, 1, 1, 4)
     assert (run.length, run.by_epoch, run.total_steps, run.passes) == (5, True, 20, 3)
     assert (run.validations, run.checkpoints, run.workers) == (3, 3, 0)
-    for name in ('step', 'iteration', 'start', 'decode', 'transform', 'validation'):
+    for name in ('step', 'iteration', 'decode', 'transform', 'validation', 'pause'):
         assert getattr(numbers, name) > 0, name
-    assert numbers.pause > 0 and numbers.busy_cores > 0
+    assert numbers.loading_work > 0 and numbers.busy_cores > 0
+    assert numbers.steps_measured >= 1 and numbers.start >= 0
     assert 0 < numbers.training_memory <= numbers.memory
-    assert os.listdir(here) == []
+    assert os.listdir(here) == ['out']
+
+
+def test_the_seconds_are_kept_where_a_step_takes_longer(toy, here, monkeypatch):
+    cfg = prepared(toy, **{'optim_wrapper.accumulative_counts': 3})
+    steps = []
+    original = measuring._Session._step
+
+    def step(self, *args):
+        steps.append(0)
+        original(self, *args)
+        self.begin -= 5  # as if it had taken so long
+
+    monkeypatch.setattr(measuring._Session, '_step', step)
+    numbers = measuring.measure(cfg, 1, str(here / 'out'))
+    assert len(steps) == numbers.steps_measured == 1
+    assert numbers.step == numbers.iteration > 0 and numbers.validation > 0
+    assert numbers.memory >= numbers.training_memory > 0
 
 
 def test_iterations_and_workers_are_measured(toy, here):
@@ -68,7 +90,7 @@ def test_iterations_and_workers_are_measured(toy, here):
     )
     loop = dict(type='ResumableIterTrainLoop', max_iters=10, val_interval=4)
     cfg.train_cfg = loop
-    run = measuring.measure(cfg, seconds=0.2).run
+    run = measuring.measure(cfg, 0.2, str(here / 'out')).run
     assert (run.length, run.by_epoch, run.total_steps, run.steps) == (10, False, 10, 2)
     assert (run.validations, run.checkpoints, run.workers) == (3, 3, 1)
 
@@ -84,10 +106,10 @@ def measured(monkeypatch):
         if batch > measured.fits:
             raise planning.OutOfMemory('killed')
         run = measuring.Run(100, 1, batch, 100 // batch, 10)
-        rest = dict(
-            busy_cores=1, start=0, setup=0, decode=0.1, transform=0.1, validation=0
-        )
-        rest |= dict(validation=0, pause=0, memory_per_worker=0, device='CPU')
+        names = 'start setup startup validation pause write memory_per_worker'
+        rest = dict.fromkeys(names.split(), 0)
+        rest |= dict(busy_cores=1, decode=0.1, transform=0.1, loading_work=0.2)
+        rest |= dict(device='CPU', seconds=measured.seconds, steps_measured=9)
         size = 10**8 * (5 + batch)
         return measuring.Numbers(
             run,
@@ -98,7 +120,7 @@ def measured(monkeypatch):
             **rest,
         )
 
-    measured = SimpleNamespace(batches=batches, fits=2)
+    measured = SimpleNamespace(batches=batches, fits=2, seconds=0)
     monkeypatch.setattr(planning, '_measure', measure)
     monkeypatch.setattr(planning, '_predict', lambda cfg: None)
     return measured
@@ -109,7 +131,7 @@ def config(batch):
 
 
 def test_a_batch_that_does_not_fit_is_halved(measured, capsys):
-    plan = planning.make_plan(config(8), 1).plan
+    plan = planning.make_plan(config(8), 99).plan
     assert measured.batches == [8, 4, 2, 1] and plan.run.batch == 2
     assert plan.measured.memory_per_video == pytest.approx(1e8)
     assert plan.measured.small_step == 2
@@ -119,31 +141,56 @@ def test_a_batch_that_does_not_fit_is_halved(measured, capsys):
 
 
 def test_one_video_at_a_time(measured):
-    plan = planning.make_plan(config(1), 1).plan  # two are the other point
+    plan = planning.make_plan(config(1), 99).plan  # two are the other point
     assert measured.batches == [1, 2] and plan.measured.small_batch == 2
     assert plan.measured.memory_per_video == pytest.approx(1e8)
     measured.fits = 1
-    plan = planning.make_plan(config(1), 1).plan
+    plan = planning.make_plan(config(1), 99).plan
     assert plan.measured.small_batch == 0
     measured.fits = 0
     with pytest.raises(planning.OutOfMemory, match='batch_size=1 does not fit'):
-        planning.make_plan(config(1), 1)
+        planning.make_plan(config(1), 99)
+
+
+def test_a_smaller_batch_if_there_is_time(measured, monkeypatch):
+    measured.seconds = 98
+    monkeypatch.setattr(planning, '_predict', lambda cfg: lambda batch: 7e8 * batch)
+    plan = planning.make_plan(config(2), 99).plan
+    assert measured.batches == [2] and plan.measured.small_batch == 0
+    assert plan.measured.memory_per_video == pytest.approx(7e8)
+
+
+def fail(answer, cfg, *args):
+    if cfg['how'] == 'killed':
+        os.kill(os.getpid(), signal.SIGKILL)
+    errors = dict(full=RuntimeError("can't allocate memory"), other=ValueError('one'))
+    answer.send((errors[cfg['how']], 'Traceback ...', None))
 
 
 @pytest.mark.parametrize(
-    ('options', 'words'),
+    ('how', 'kind', 'message'),
     [
-        (['train_dataloader.batch_size=5'], 'batch_size=5'),
-        (['train_dataloader.dataset.ann_file=no.txt'], 'no.txt'),
+        ('killed', planning.OutOfMemory, 'was killed'),
+        ('full', planning.OutOfMemory, 'allocate memory'),
+        ('other', ValueError, 'one'),
     ],
 )
-@pytest.mark.slow
-def test_errors_in_one_line(toy, here, options, words):
-    drop = ['train_dataloader.drop_last=True']
-    done = run_command(ROOT / 'tools/plan.py', toy, *QUICK, *options, *drop, cwd=here)
-    (line,) = [x for x in done.stderr.splitlines() if x.startswith('error: ')]
-    assert done.returncode == 2 and 'Traceback' not in done.stderr
-    assert 'videos' in line or words in line
+def test_what_may_end_the_process_that_measures(monkeypatch, how, kind, message):
+    monkeypatch.setattr(planning, '_child', fail)
+    monkeypatch.setattr(planning, 'get_context', lambda _: get_context('fork'))
+    with pytest.raises(kind, match=message):
+        planning._measure(Config(dict(how=how)), 1)
+
+
+def test_errors_in_one_line(toy, here, capsys):
+    options = 'train_dataloader.dataset.ann_file=no.txt'
+    with pytest.raises(SystemExit, match='2'):
+        load_tool('plan').main([str(toy), *QUICK, options])
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if 'error: ' in x]
+    assert 'no.txt' in line
+    batch = {'train_dataloader.batch_size': 5, 'train_dataloader.drop_last': True}
+    with pytest.raises(ValueError, match='5'):
+        measuring.measure(prepared(toy, **batch), 0.2, str(here / 'out'))
 
 
 @pytest.mark.slow
@@ -162,3 +209,23 @@ def test_the_tool_prints_a_page_and_leaves_nothing(toy, here):
     numbers = json.loads((here / 'plan.json').read_text())
     assert [time['devices'] for time in numbers['times']['same_batch'][:1]] == [1]
     assert numbers['run']['videos'] == 4
+
+
+@pytest.mark.slow
+def test_signals_end_it_in_one_line(toy, here):
+    (here / 'tmp').mkdir()
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'TMPDIR': str(here / 'tmp')}
+    command = [sys.executable, str(ROOT / 'tools/plan.py'), str(toy)]
+    with subprocess.Popen(
+        command, cwd=here, env=env, stderr=subprocess.PIPE, text=True
+    ) as tool:
+        for line in tool.stderr:
+            if line.startswith('measuring '):
+                break
+        tool.send_signal(signal.SIGINT)
+        rest = tool.stderr.read()
+    assert tool.returncode == 130
+    assert [x for x in rest.splitlines() if not x.startswith('measuring ')] == [
+        'stopped by SIGINT: no plan'
+    ]
+    assert os.listdir(here) == ['tmp'] and os.listdir(here / 'tmp') == []

@@ -1,7 +1,8 @@
 """Compare plans with real runs: seconds and peak memory, on this machine.
 
 Plan and run alternate, so that a busy hour meets both: one run, a plan, a run, and so
-on. The videos are generated. Printed is a table for docs/benchmarks.md.
+on. The videos are generated. Printed is a table for docs/benchmarks.md, with the load
+of the machine before each setting; other work makes it worthless.
 """
 
 import json
@@ -18,23 +19,25 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools'
-# Runs the tool of its first argument, and tells what `Runner.train` took.
+# Runs the tool of its first argument, and tells what came after "Start of the run".
 TIMED = """
 import runpy, sys, time
 from mmengine.runner import Runner
+from projects.adamae import launch
 from projects.adamae.launch import measuring
-train = Runner.train
+build, train, begun = launch.build_runner, Runner.train, []
+def built(*args):
+    runner = build(*args)
+    begun.append(time.perf_counter())
+    return runner
 def timed(runner):
-    begin = time.perf_counter()
-    try:
-        return train(runner)
-    finally:
-        import torch
-        peak = measuring.peak_resident()
-        if torch.cuda.is_available():
-            peak = torch.cuda.max_memory_reserved()
-        print(f'TOOK {time.perf_counter() - begin} PEAK {peak}', flush=True)
-Runner.train = timed
+    train(runner)
+    import torch
+    peak = measuring.peak_resident()
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_reserved()
+    print(f'TOOK {time.perf_counter() - begun[0]} PEAK {peak}', flush=True)
+launch.build_runner, Runner.train = built, timed
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 """
@@ -77,7 +80,6 @@ _SHORT = (
 SETTINGS = {
     'pre-training, 2 workers': Setting('demo/motion_pretrain.py', _SHORT),
     'fine-tuning': Setting('demo/motion_finetune.py', _SHORT),
-    'linear probe': Setting('demo/motion_linear.py', _SHORT),
     'folder, 0 workers': Setting(
         'adamae_vitb_folder_pretrain.py',
         (*_FOLDER, 'train_dataloader.num_workers=0'),
@@ -127,8 +129,8 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('--settings', nargs='+', choices=SETTINGS, default=[*SETTINGS])
-    parser.add_argument('--rounds', type=int, default=2, help='plans of each setting')
-    parser.add_argument('--seconds', type=int, default=60, help='of each plan')
+    parser.add_argument('--rounds', type=int, default=1, help='plans of each setting')
+    parser.add_argument('--seconds', type=int, default=30, help='of each plan')
     parser.add_argument(
         '--videos',
         default=os.path.join(tempfile.gettempdir(), 'adamae-plan-videos'),
@@ -170,7 +172,7 @@ def write_data(folder: Path) -> None:
 
 def compare(name: str, args: Namespace, folder: Path) -> str:
     """Plan and run in turn; gives a row of the table."""
-    setting, data = SETTINGS[name], Path(args.videos)
+    setting, data, load = SETTINGS[name], Path(args.videos), os.getloadavg()[0]
     options = list(setting.options)
     if setting.videos == 'large':
         options.append(f'train_dataloader.dataset.data_prefix.video={data / "large"}')
@@ -209,7 +211,7 @@ def compare(name: str, args: Namespace, folder: Path) -> str:
     return (
         f'| {name} | {time:.1f} | {real_time:.1f} ({min(runs):.1f} to {max(runs):.1f}) '
         f'| {time / real_time - 1:+.0%} | {memory / 1e9:.2f} | {real_memory / 1e9:.2f} '
-        f'| {memory / real_memory - 1:+.0%} |'
+        f'| {memory / real_memory - 1:+.0%} | {load:.1f} |'
     )
 
 
@@ -219,9 +221,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_data(Path(args.videos))
     print(
         '| run | planned, s | real, s (range) | error | planned, GB | real, GB | error '
-        '|'
+        '| load |'
     )
-    print('| --- | --- | --- | --- | --- | --- | --- |', flush=True)
+    print('| --- | --- | --- | --- | --- | --- | --- | --- |', flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name in args.settings:
             print(compare(name, args, Path(folder)), flush=True)

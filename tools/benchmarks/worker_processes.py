@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import get_context
@@ -15,6 +13,7 @@ from unittest import mock
 
 import torch
 
+from projects.adamae.launch.measuring import peak_resident
 from projects.adamae.utils.cpu import KEEP_FREED_MEMORY
 
 MALLOC = {'tuned': KEEP_FREED_MEMORY, 'default': {}}
@@ -149,5 +148,4 @@ def peak_memory(device: torch.device) -> int:
     """Give the most bytes this process has held, of the GPU or resident."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else peak * 1024
+    return peak_resident()

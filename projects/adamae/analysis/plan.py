@@ -16,6 +16,8 @@ _GAIN = 1.1
 # Of the work of a CPU that trains, too, what loading may be.
 _LITTLE = 0.25
 _LARGEST_BATCH = 2**16
+# Fewer steps are no more than a rough measurement.
+_FEW = 5
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Run:
         passes (int): steps an update (``accumulative_counts``).
         validations (int): of the whole run.
         checkpoints (int): of the whole run.
+        best_checkpoints (int): the most that validations may add (``save_best``).
         workers (int): processes that load for each device.
         drop_last (bool): whether a last, smaller batch is left out.
     """
@@ -45,6 +48,7 @@ class Run:
     passes: int = 1
     validations: int = 0
     checkpoints: int = 0
+    best_checkpoints: int = 0
     workers: int = 0
     drop_last: bool = True
 
@@ -60,16 +64,20 @@ class Measurement:
 
     Attributes:
         step (float): a step whose data is at hand.
-        small_batch (int): another number of videos a step,
+        steps_measured (int): on how many steps the plan rests.
+        small_batch (int): another number of videos a step; 0: none was measured,
         small_step (float): and what such a step takes.
         busy_cores (float): of the CPU, in a step.
         iteration (float): a step and what it waits for, loaders at work.
         start (float): of an epoch, until its first batch is there.
         setup (float): once, before the first epoch, and more for the first step.
+        startup (float): before that, until the log says so.
         decode (float): to open and decode a video, on one core.
         transform (float): what comes after that, for all clips of a video.
+        loading_work (float): of processors, for a video.
         validation (float): once.
-        pause (float): for a checkpoint.
+        pause (float): of the steps, for a checkpoint.
+        write (float): until it is on the disk, beside the steps.
         cores (int): CPU cores for a device and its loaders.
         is_cpu (bool): whether loaders and steps share those.
         memory (int): peak of the training process; on a GPU, that of the device.
@@ -79,16 +87,20 @@ class Measurement:
     """
 
     step: float
+    steps_measured: int
     small_batch: int
     small_step: float
     busy_cores: float
     iteration: float
     start: float
     setup: float
+    startup: float
     decode: float
     transform: float
+    loading_work: float
     validation: float
     pause: float
+    write: float
     cores: int
     is_cpu: bool
     memory: int
@@ -106,7 +118,7 @@ class Time:
         batch (int): videos a step and device.
         steps (int): of an epoch.
         epoch (float): seconds of an epoch, without validation.
-        total (float): seconds, with validations and checkpoints.
+        total (float): seconds, with validations and checkpoints, after ``startup``.
     """
 
     devices: int
@@ -269,7 +281,12 @@ class Plan:
         total_steps = run.length * steps if run.by_epoch else run.length
         passes = total_steps / steps
         seconds = measured.setup + passes * epoch + run.checkpoints * measured.pause
-        seconds += run.validations * measured.validation / devices
+        validation = measured.validation / devices
+        seconds += run.validations * validation
+        # The best are written at once; the last state while the last validation runs.
+        seconds += run.best_checkpoints * (measured.pause + measured.write)
+        if run.checkpoints:
+            seconds += max(measured.write - (validation if run.validations else 0), 0)
         return Time(devices, batch, steps, epoch, seconds)
 
     def _iteration_of(self, batch: int) -> float:
@@ -303,14 +320,15 @@ class Plan:
             )
         crops = self.crops_per_decode()
         share = self._loading_share()
-        if share > _LITTLE:
-            text = (
-                f'loading: {share:.0%} of the work of these {measured.cores} cores'
-                if measured.is_cpu
-                else f'loading: all {measured.cores} cores take '
-                f'{self.loading / measured.cores:.3g} s for the videos of a step of '
-                f'{measured.step:.3g} s'
-            )
+        text = (
+            f'loading: {share:.0%} of the work of these {measured.cores} cores, the '
+            f'step {1 - share:.0%}'
+            if measured.is_cpu
+            else f'loading: all {measured.cores} cores take '
+            f'{self.loading / measured.cores:.3g} s for the videos of a step of '
+            f'{measured.step:.3g} s'
+        )
+        if share > 0.5:
             if crops > 1:
                 return (
                     f'{text}; {crops} crops of each decoded clip make about '
@@ -320,9 +338,13 @@ class Plan:
                 )
             return text, 'smaller videos: tools/data/transcode.py, docs/data.md'
         if measured.is_cpu:
-            return 'the arithmetic of the step, on a CPU', 'a GPU, or a smaller model'
+            return (
+                f'the arithmetic of the step: {1 - share:.0%} of the work of these '
+                f'{measured.cores} cores, loading {share:.0%}',
+                'a GPU, or a smaller model',
+            )
         fixed = step_seconds(measured, run.batch, 0) / measured.step
-        if fixed > 0.5:
+        if measured.small_batch and fixed > 0.5:
             return (
                 f'what a step takes whatever its batch ({fixed:.0%} of it)',
                 'a larger train_dataloader.batch_size, or compile=True',
@@ -334,7 +356,8 @@ class Plan:
         measured = self.measured
         if measured.is_cpu:
             work = measured.step * measured.busy_cores
-            return self.loading / (self.loading + work)
+            loading = measured.loading_work * self.run.batch
+            return loading / (loading + work)
         needed = self.loading / measured.cores
         return 1.0 if needed > _NEAR * measured.step else 0.0
 
@@ -397,11 +420,6 @@ def page(
     several = f' ({run.batch * run.clips} clips)' if run.clips > 1 else ''
     unit = 'epochs' if run.by_epoch else 'iterations'
     update = f', {run.passes} steps an update' if run.passes > 1 else ''
-    step_1 = step_seconds(measured, run.batch, 0)
-    per_video = (measured.step - step_1) / run.batch
-    loaded = run.clips / (measured.decode + measured.transform)
-    wanted = run.batch * run.clips / measured.step
-    waits = max(1 - measured.step / measured.iteration, 0)
     best, crops = plan.best_workers(), plan.crops_per_decode()
     reason, remedy = plan.bottleneck()
     rows = [
@@ -416,21 +434,16 @@ def page(
             f'{run.length} {unit}, {run.total_steps} steps{update}; '
             f'{run.validations} validations, {run.checkpoints} checkpoints',
         ),
-        (
-            'step',
-            f'{measured.step:.3g} s alone ({step_1:.2g} s and {per_video:.2g} s a '
-            f'video), {measured.iteration:.3g} s while videos are loaded '
-            f'({waits:.0%} of it waiting): {plan.clips_per_second:.3g} clips a second',
-        ),
+        ('step', _step(plan)),
         (
             'loading',
-            f'a core loads {loaded:.3g} clips a second ({measured.decode * 1e3:.3g} ms '
-            f'to decode a video, {measured.transform * 1e3:.3g} ms for the rest), the '
-            f'step takes {wanted:.3g}',
+            f'{measured.decode * 1e3:.3g} ms to decode a video and '
+            f'{measured.transform * 1e3:.3g} ms for the rest, on one core: '
+            f'{run.clips / (measured.decode + measured.transform):.3g} clips a second',
         ),
         (
             'workers',
-            f'num_workers={best} (now {run.workers}) of {measured.cores} cores; '
+            f'best num_workers={best} (now {run.workers}) of {measured.cores} cores; '
             f'crops a decode: {crops}'
             + (' (no more are needed)' if crops == 1 else ''),
         ),
@@ -448,16 +461,38 @@ def page(
                 f'largest batch: {sizes}',
             )
         )
+    validation = f', a validation {_seconds(measured.validation)}'
     rows += [
         ('bottleneck', f'{reason}' + (f'; change: {remedy}' if remedy else '')),
         (
             'besides',
-            f'{measured.start:.2g} s at the start of an epoch, a validation '
-            f'{measured.validation:.3g} s, a checkpoint {measured.pause:.2g} s',
+            f'{_seconds(measured.startup)} before the run, {_seconds(measured.setup)} '
+            f'at its start{validation * (run.validations > 0)}, a checkpoint '
+            f'{_seconds(measured.pause)}',
         ),
     ]
     lines = [f'Plan of {title}', ''] + [f'{name:<11} {text}' for name, text in rows]
     return '\n'.join([*lines, '', *_table(plan, devices, price)])
+
+
+def _step(plan: Plan) -> str:
+    run, measured = plan.run, plan.measured
+    count = measured.steps_measured
+    text = f'{_seconds(measured.iteration)} with loading, '
+    text += f'{plan.clips_per_second:.3g} clips a second'
+    waits = 1 - measured.step / measured.iteration
+    if waits > 0.05:
+        text += f' ({waits:.0%} of it waiting for videos)'
+    if measured.small_batch:
+        fixed = step_seconds(measured, run.batch, 0)
+        each = (measured.step - fixed) / run.batch
+        text += f'; alone {_seconds(fixed)} and {_seconds(each)} a video'
+    text += f'; {count} step{"s" * (count > 1)} measured'
+    return f'{text}: rough' if count < _FEW else text
+
+
+def _seconds(seconds: float) -> str:
+    return f'{seconds:.2g} s' if seconds < 10 else f'{seconds:.0f} s'
 
 
 _CONTEXT = 0.5e9  # of CUDA, which is not predicted
@@ -475,8 +510,9 @@ def _memory(plan: Plan) -> str:
     workers = ''
     if measured.is_cpu and plan.run.workers:
         workers = f', each worker {_size(measured.memory_per_worker)} more'
+    source = '' if measured.small_batch else ' (predicted from one batch)'
     return (
-        f'{what} by batch {sizes}{workers}; largest batch that fits '
+        f'{what} by batch {sizes}{source}{workers}; largest batch that fits '
         f'{_size(measured.total_memory)} (less {_MARGIN:.0%}): {largest}'
     )
 

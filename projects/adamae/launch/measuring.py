@@ -19,7 +19,6 @@ from itertools import pairwise
 from multiprocessing import active_children
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -31,15 +30,17 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from ..analysis.plan import Run, count_events
 from ..datasets.from_config import clips_per_video, iter_built
 from ..datasets.resumable_loader import ResumableDataLoader
+from ..engine.hooks import SafeCheckpointHook
 from .batch_report import report_batches
 from .checks import check_length
 from .model_sizes import iter_dicts
 from .runner import build_runner
 from .schedule_report import report_schedule
 
-# How the seconds of a measurement are divided.
-_TOGETHER, _ALONE, _LOADING, _VALIDATION = 0.5, 0.2, 0.15, 0.15
-_FEWEST_STEPS = 3
+# At which part of its seconds each piece of a measurement ends; loading is the last.
+_FIRST, _VALIDATION, _TOGETHER, _ALONE = 0.2, 0.4, 0.8, 0.9
+# The first one allocates memory and makes the optimizer's state, which takes an update.
+_FEWEST_STEPS, _MOST_STEPS_AN_UPDATE = 2, 4
 _MOST_STEPS_ALONE = 50
 # What is not part of a run that is measured: it would answer Ctrl-C with a checkpoint.
 _LEFT_OUT = ('StopOnSignalHook',)
@@ -52,22 +53,28 @@ class Numbers:
     Attributes:
         training_memory (int): peak of steps alone, before validation and checkpoint.
         device (str): its name.
+        seconds (float): that the measurement took.
     """
 
     run: Run
     step: float
+    steps_measured: int
     busy_cores: float
     iteration: float
     start: float
     setup: float
+    startup: float
     decode: float
     transform: float
+    loading_work: float
     validation: float
     pause: float
+    write: float
     memory: int
     training_memory: int
     memory_per_worker: int
     device: str
+    seconds: float
 
 
 def forget_weights(cfg: Config) -> None:
@@ -83,12 +90,15 @@ def forget_weights(cfg: Config) -> None:
             node['init_cfg'] = None
 
 
-def measure(cfg: Config, seconds: float, steps_only: bool = False) -> Numbers:
+def measure(
+    cfg: Config, seconds: float, folder: str, steps_only: bool = False
+) -> Numbers:
     """Measure a run, in a process of its own: its peak of memory is part of it.
 
     Args:
         cfg (Config): of a training run that has been checked.
-        seconds (float): to spend, about.
+        seconds (float): to spend once the run is set up; more if a step takes long.
+        folder (str): for what it writes, to be removed by the caller.
         steps_only (bool): leave out all but steps and memory. Defaults to False.
 
     Returns:
@@ -106,19 +116,21 @@ def measure(cfg: Config, seconds: float, steps_only: bool = False) -> Numbers:
         for hook in cfg.get('custom_hooks') or ()
         if not (isinstance(hook, dict) and hook.get('type') in _LEFT_OUT)
     ]
-    run = _describe_checkpoints(cfg)
-    with TemporaryDirectory(prefix='adamae_plan_') as folder:
-        cfg.work_dir = folder
-        runner = build_runner(cfg, 'train')
-        check_length(runner)
-        if not steps_only:
-            report_batches(runner)
-            report_schedule(runner)
-        session = _Session(runner, seconds, steps_only, run)
-        session.setup = -time.perf_counter()
-        runner.train_loop.run = session.run  # the runner sets all up, then calls it
-        runner.train()
-        return session.result()
+    checkpoint = _describe_checkpoints(cfg)
+    cfg.work_dir = folder
+    startup = -time.perf_counter()
+    runner = build_runner(cfg, 'train')
+    startup += time.perf_counter()
+    session = _Session(runner, seconds, steps_only, checkpoint)
+    session.startup = startup
+    session.setup = -time.perf_counter()
+    check_length(runner)
+    if not steps_only:
+        report_batches(runner)
+        report_schedule(runner)
+    runner.train_loop.run = session.run  # the runner sets all up, then calls it
+    runner.train()
+    return session.result()
 
 
 def _describe_checkpoints(cfg: Config) -> dict[str, Any]:
@@ -133,6 +145,23 @@ def _describe_checkpoints(cfg: Config) -> dict[str, Any]:
     if 'every_minutes' in hook or hook.get('type') == 'SafeCheckpointHook':
         hook['every_minutes'] = None
     return kept
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Steps of an epoch, or of a part of it.
+
+    Attributes:
+        start (float): seconds until the first batch was there.
+        times (list[float]): of each step and what it waited for; of the first, without.
+        is_whole (bool): whether the epoch came to its end.
+        processor (float): seconds of this process, on all cores.
+    """
+
+    start: float
+    times: list[float]
+    is_whole: bool
+    processor: float
 
 
 class _Session:
@@ -159,15 +188,19 @@ class _Session:
         self.checkpoint = checkpoint
         self.device = torch.device(get_device())
         self.is_gpu = self.device.type == 'cuda'
-        self.validation = self.pause = self.decode = self.transform = 0.0
+        self.validation = self.pause = self.write = 0.0
+        self.decode = self.transform = self.loading_work = 0.0
         self.memory_per_worker = 0
-        self.setup = 0.0
+        self.setup = self.startup = 0.0
+        self.passes: list[_Pass] = []
 
     def run(self) -> torch.nn.Module:
         """Stand where the loop of a real run stands."""
         runner = self.runner
-        self.setup += time.perf_counter()
+        self.begin = time.perf_counter()
+        self.setup += self.begin
         runner.call_hook('before_train')
+        self.setup += time.perf_counter() - self.begin
         try:
             self._measure()
         finally:  # it waits for the checkpoint that is being written
@@ -178,45 +211,70 @@ class _Session:
         runner = self.runner
         # As many steps as it takes; a run may have fewer.
         runner.optim_wrapper.initialize_count_status(runner.model, 0, -1)
-        share = 0.3 if self.steps_only else 0.15
         self._tell('first steps')
-        stamps, self.is_short = self._pass(share * self.seconds)
-        times = [b - a for a, b in pairwise(stamps)]
-        # The first step allocates memory and makes the optimizer's state.
-        self.setup += max(times[0] - median(times), 0.0)
+        self._pass(_FIRST)
         self.training_memory = self._peak()
-        if not self.steps_only:
-            self._save()
-            if runner.val_loop is not None:
-                self._tell('validation')
-                self._validate(_VALIDATION * self.seconds)
+        if not self.is_gpu and len(self.passes[0].times) == 1:
+            # The next step will have its activations and this beside each other.
+            self.training_memory += self._optimizer_state()
+        if self.steps_only:
+            self.memory = self.training_memory
+            self.loop.dataloader.close()
+            self._summarize_passes()
+            self._train_alone(1)
+            self.training_memory = self._peak()
+            return
+        self._save()
+        if runner.val_loop is not None:
+            self._tell('validation')
+            self._validate()
+        if self._has_time(_TOGETHER):
             self._tell('steps and loading together')
-            self._train_together((_TOGETHER - share) * self.seconds)
-        self.memory = self._peak()
+            self._save(wait=False)  # its copy is part of the memory of a run
+            while True:
+                self._pass(_TOGETHER)
+                if not self.passes[-1].is_whole or not self._has_time(_TOGETHER):
+                    break
+        self.memory = max(self._peak(), self.training_memory)
         self.loop.dataloader.close()
-        self._tell('steps alone')
-        self._train_alone((0.5 if self.steps_only else _ALONE) * self.seconds)
-        if not self.steps_only:
-            self._tell('loading alone')
-            self._load_alone(_LOADING * self.seconds)
+        self._summarize_passes()
+        if self._has_time(_ALONE):
+            self._tell('steps alone')
+            self._train_alone(_ALONE)
+        self._tell('loading alone')
+        self._load_alone()
+        self._summarize_starts()
+
+    def _left(self, share: float) -> float:
+        """Give the seconds until a part of them is over."""
+        return self.begin + share * self.seconds - time.perf_counter()
+
+    def _has_time(self, share: float) -> bool:
+        """Whether there is time for two more steps."""
+        return self._left(share) > 2 * self.passes[0].times[-1]
 
     def result(self) -> Numbers:
         """Give what was measured."""
         return Numbers(
             run=self._describe(),
             step=self.step,
+            steps_measured=self.steps_measured,
             busy_cores=self.busy_cores,
             iteration=self.iteration,
             start=self.start,
             setup=self.setup,
+            startup=self.startup,
             decode=self.decode,
             transform=self.transform,
+            loading_work=self.loading_work,
             validation=self.validation,
             pause=self.pause,
+            write=self.write,
             memory=self.memory,
             training_memory=self.training_memory,
             memory_per_worker=self.memory_per_worker,
             device=torch.cuda.get_device_name() if self.is_gpu else 'CPU',
+            seconds=time.perf_counter() - self.begin,
         )
 
     def _describe(self) -> Run:
@@ -248,6 +306,7 @@ class _Session:
             passes=cfg.optim_wrapper.get('accumulative_counts', 1),
             validations=validations,
             checkpoints=saved,
+            best_checkpoints=validations if self.checkpoint.get('save_best') else 0,
             workers=loader.num_workers,
             drop_last=loader.batch_sampler.drop_last,
         )
@@ -267,86 +326,126 @@ class _Session:
         else:
             self.loop.run_iter(batch)
 
-    def _pass(self, seconds: float) -> tuple[list[float], bool]:
-        """Train for some time, for an epoch at most.
-
-        Returns:
-            tuple[list[float], bool]: when each step had ended, after the arrival of the
-            first batch; whether the epoch has come to its end.
-        """
+    def _pass(self, share: float) -> None:
+        """Train until a part of the seconds is over, for an epoch at most."""
         runner = self.runner
         runner.call_hook('before_train_epoch')
         runner.model.train()
+        fewest = _FEWEST_STEPS
+        if not self.passes:
+            wanted = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
+            fewest = 1 + min(wanted, _MOST_STEPS_AN_UPDATE)
         begin = self._now()
         stamps: list[float] = []
+        used = 0.0
+        is_whole = True
         length = len(self.loop.dataloader)
         for index, batch in enumerate(self.loop.dataloader):
             if not stamps:
                 stamps.append(self._now())
-                self.start = stamps[0] - begin
+                used -= time.process_time()
             self._step(index, batch)
             stamps.append(time.perf_counter())
             self.batch = batch
-            is_enough = stamps[-1] - begin > seconds and index + 1 >= _FEWEST_STEPS
-            if is_enough and index + 1 < length:
-                stamps[-1] = self._now()
-                self._count_workers()
-                return stamps, False
+            if self._left(1) < 0:
+                fewest = 1  # each takes as long as all of the measurement
+            if self._left(share) < 0 and fewest <= index + 1 < length:
+                is_whole = False
+                break
         stamps[-1] = self._now()
         self._count_workers()
-        return stamps, True
+        used += time.process_time()
+        times = [b - a for a, b in pairwise(stamps)]
+        self.passes.append(_Pass(stamps[0] - begin, times, is_whole, used))
 
-    def _train_together(self, seconds: float) -> None:
-        """Train as the run does, whole epochs if they are short."""
-        end = time.perf_counter() + seconds
-        starts, taken, steps = [self.start], 0.0, 0
-        while True:
-            stamps, is_whole = self._pass(max(end - time.perf_counter(), 0))
-            starts.append(self.start)
+    def _summarize_passes(self) -> None:
+        """Say what an iteration takes, from the passes that are most like a run's."""
+        first, *others = self.passes
+        queue = self.loop.dataloader.num_workers
+        queue *= self.loop.dataloader.prefetch_factor or 0
+        whole = [x for x in others if x.is_whole]
+        if whole:
+            times = [time for x in whole for time in x.times]
+            self.is_short = True
+        else:
             # Batches that workers have made during the first steps come for nothing.
-            ahead = 0 if is_whole else min(len(stamps) // 3, 2 + self._queue())
-            if is_whole or not steps:
-                taken += stamps[-1] - stamps[ahead]
-                steps += len(stamps) - 1 - ahead
-            if time.perf_counter() >= end or not is_whole:
-                break
-        self.iteration = taken / steps
-        # The first one starts the workers, and one after a pass that was cut short
-        # waits for what they had begun: neither is part of other epochs.
-        self.start = median(starts[1:]) if self.is_short else min(starts)
+            last = others[-1] if others else first
+            times = last.times[min(len(last.times) // 3, 2 + queue) :]
+            if not others:
+                times = first.times[max(len(first.times) - len(times), 1) :]
+                times = times or first.times
+            self.is_short = False
+        self.iteration = sum(times) / len(times)
+        self.steps_measured = len(times)
+        # Until steps alone are measured.
+        used = sum(x.processor for x in self.passes) / sum(
+            sum(x.times) for x in self.passes
+        )
+        self.step, self.busy_cores = self.iteration, used
 
-    def _queue(self) -> int:
-        loader = self.loop.dataloader
-        return loader.num_workers * (loader.prefetch_factor or 0)
+    def _summarize_starts(self) -> None:
+        """Say what comes before the first step of the run, and of each epoch."""
+        first, *others = self.passes
+        # After a pass that was cut short workers end first what they had begun.
+        clean = [y.start for x, y in pairwise(self.passes) if x.is_whole]
+        self.start = min(x.start for x in self.passes)
+        if clean:
+            self.start = median(clean)
+        elif self.loop.dataloader.persistent_workers:
+            loading = self.decode + self.transform
+            loading *= self.loop.dataloader.batch_sampler.batch_size
+            self.start = min(self.start, loading)
+        self.setup += max(first.start - self.start, 0.0)
+        self.setup += max(first.times[0] - self.iteration, 0.0)
+        if not self.is_short:  # there is one less to wait for than there are steps
+            self.start = max(self.start - (self.iteration - self.step), 0.0)
 
-    def _train_alone(self, seconds: float) -> None:
+    def _optimizer_state(self) -> int:
+        optimizer = self.runner.optim_wrapper.optimizer
+        states = [x for state in optimizer.state.values() for x in state.values()]
+        return sum(x.nbytes for x in states if torch.is_tensor(x))
+
+    def _train_alone(self, share: float) -> None:
         times: list[float] = []
         processor: list[float] = []
-        end = time.perf_counter() + seconds
-        while len(times) <= _FEWEST_STEPS or (
-            time.perf_counter() < end and len(times) < _MOST_STEPS_ALONE
-        ):
+        while not times or (self._left(share) > 0 and len(times) < _MOST_STEPS_ALONE):
             batch = copy.deepcopy(self.batch)  # blending changes labels in place
             begin, used = self._now(), time.process_time()
             self._step(len(times), batch)
             times.append(self._now() - begin)
             processor.append(time.process_time() - used)
         # The first one finds caches cold.
-        self.step = median(times[1:])
-        self.busy_cores = sum(processor[1:]) / sum(times[1:])
+        times, processor = times[1:] or times, processor[1:] or processor
+        self.step = median(times)
+        self.busy_cores = sum(processor) / sum(times)
         if self.steps_only:
-            self.iteration = self.step
+            self.iteration, self.start = self.step, 0.0
 
-    def _save(self) -> None:
+    def _save(self, wait: bool = True) -> None:
         """Save once; what else the hook does beside training goes on as in a run."""
         for hook in self.runner.hooks:
             if isinstance(hook, CheckpointHook):
                 begin = time.perf_counter()
                 hook._save_checkpoint(self.runner)
+                if not wait:
+                    continue
                 self.pause = time.perf_counter() - begin
+                if isinstance(hook, SafeCheckpointHook):
+                    used = time.process_time()
+                    hook._settle(self.runner, wait=True)
+                    self.write = time.perf_counter() - begin - self.pause
+                    if not self.is_gpu:  # it takes that from the steps
+                        used = time.process_time() - used
+                        self.pause += min(used, self.write) / usable_cores()
 
-    def _validate(self, seconds: float) -> None:
-        """Validate, or as much of it as there is time for."""
+    def _validate(self) -> None:
+        """Validate twice, or as much of it as there is time for."""
+        self.validation, is_whole = self._validate_once()
+        if is_whole and self._left(_VALIDATION) > self.validation / 2:
+            first, (self.validation, _) = self.validation, self._validate_once()
+            self.setup += max(first - self.validation, 0.0)
+
+    def _validate_once(self) -> tuple[float, bool]:
         runner, loop = self.runner, self.runner.val_loop
         runner.call_hook('before_val')
         runner.call_hook('before_val_epoch')
@@ -357,14 +456,14 @@ class _Session:
             loop.run_iter(index, batch)
             if not index:
                 first = self._now()
-            if self._now() - begin > seconds and 2 <= index + 1 < count:
-                each = (self._now() - first) / index
-                self.validation = first - begin + each * (count - 1)
-                return
+            if self._left(_VALIDATION) < 0 and index + 1 < count:
+                done = self._now() - first
+                each = done / index if index else first - begin
+                return first - begin + each * (count - 1), False
         loop.evaluator.evaluate(len(loop.dataloader.dataset))
-        self.validation = self._now() - begin
+        return self._now() - begin, True
 
-    def _load_alone(self, seconds: float) -> None:
+    def _load_alone(self) -> None:
         """Load random videos on one core, the parts of the pipeline timed."""
         dataset = self.loop.dataloader.dataset
         if isinstance(self.loop.dataloader, ResumableDataLoader):
@@ -372,16 +471,17 @@ class _Session:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         chosen = random.Random(0)
-        whole, count = 0.0, 0
+        whole, used, count = 0.0, -time.process_time(), 0
         with _decoding_timed(dataset) as decoding:
-            end = time.perf_counter() + seconds
-            while count < _FEWEST_STEPS or time.perf_counter() < end:
+            while not count or self._left(1) > 0:
                 begin = time.perf_counter()
                 dataset[chosen.randrange(len(dataset))]
                 whole += time.perf_counter() - begin
                 count += 1
         torch.set_num_threads(threads)
+        used += time.process_time()
         self.decode = sum(decoding) / count
+        self.loading_work = used / count
         self.transform = whole / count - self.decode
 
     def _count_workers(self) -> None:

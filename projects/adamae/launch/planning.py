@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
+import time
+import traceback
 from argparse import Namespace
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import get_context, set_start_method
+from multiprocessing import get_context, parent_process, set_start_method
+from multiprocessing.connection import Connection
 from tempfile import TemporaryDirectory
+from threading import Thread
+from types import FrameType
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
@@ -33,8 +38,11 @@ from .measuring import (
     usable_cores,
 )
 
-# Of the seconds, what the smaller batch gets.
+# Of the seconds, what the smaller batch gets, if the other leaves it.
 _SMALL = 0.2
+_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+# Steps that it needs.
+_FEWEST_SMALL = 4
 # Processes that are at work before the measurement, for each core.
 _BUSY = 0.5
 _NO_MEMORY = 'out of memory', 'allocate memory', 'Cannot allocate'
@@ -83,14 +91,18 @@ def prepare_to_plan(cfg: Config, args: Namespace) -> None:
     disable_amp_on_cpu(cfg)
 
 
-def make_plan(cfg: Config, seconds: float) -> Planned:
+def make_plan(cfg: Config, seconds: float, begun: float | None = None) -> Planned:
     """Measure a run for a while and plan it.
 
-    A batch that does not fit is halved, which is said.
+    A batch that does not fit is halved, which is said. Ctrl-C, SIGTERM and SIGHUP end
+    the process in one line.
 
     Args:
         cfg (Config): of a training run that has been checked.
-        seconds (float): to measure, besides the start of two processes.
+        seconds (float): to measure, besides the start of a process; two if there is
+            time left for a smaller batch.
+        begun (float, optional): when the tool was started (``time.perf_counter``).
+            Defaults to now.
 
     Returns:
         Planned: of the config's batch, or the largest half of it that fits.
@@ -99,55 +111,68 @@ def make_plan(cfg: Config, seconds: float) -> Planned:
         OutOfMemory: if one video does not fit.
         ValueError: if the videos do not make one batch.
     """
+    now = time.perf_counter()
+    before = now - (now if begun is None else begun)
     cfg = Config(cfg.to_dict())
     load = os.getloadavg()[0]
     batch = cfg.train_dataloader.batch_size
-    while True:
-        cfg.train_dataloader.batch_size = batch
-        try:
-            numbers = _measure(cfg, (1 - _SMALL) * seconds)
-            break
-        except OutOfMemory as error:
-            if batch == 1:
-                raise OutOfMemory(
-                    f'train_dataloader.batch_size=1 does not fit into memory: {error}; '
-                    'take a smaller model, or with_cp=True in its parts (docs/speed.md)'
-                ) from None
-            batch //= 2
-            print(
-                f'train_dataloader.batch_size={2 * batch} does not fit into memory: '
-                f'planning with {batch}',
-                file=sys.stderr,
-            )
-    small = batch // 2 or 2
-    less = Config(cfg.to_dict())
-    less.train_dataloader.batch_size = small
-    try:
-        other = _measure(less, _SMALL * seconds, steps_only=True)
-    except (OutOfMemory, ValueError):
-        if small < batch:
-            raise
-        other = numbers  # two videos do not fit, or there is one only
+    with _ended_by_signals():
+        while True:
+            cfg.train_dataloader.batch_size = batch
+            started = time.perf_counter()
+            try:
+                numbers = _measure(cfg, (1 - _SMALL) * seconds)
+                break
+            except OutOfMemory as error:
+                if batch == 1:
+                    raise OutOfMemory(
+                        f'train_dataloader.batch_size=1 does not fit into memory: '
+                        f'{error}; take a smaller model, or with_cp=True in its parts '
+                        '(docs/speed.md)'
+                    ) from None
+                batch //= 2
+                print(
+                    f'train_dataloader.batch_size={2 * batch} does not fit into '
+                    f'memory: planning with {batch}',
+                    file=sys.stderr,
+                )
+        small = batch // 2 or 2
+        start = max(time.perf_counter() - started - numbers.seconds, 0.0)
+        left = seconds - numbers.seconds
+        other = None
+        if left > start + _FEWEST_SMALL * numbers.step * small / batch:
+            less = Config(cfg.to_dict())
+            less.train_dataloader.batch_size = small
+            try:
+                other = _measure(less, left - start, steps_only=True)
+            except (OutOfMemory, ValueError):
+                if small < batch:
+                    raise  # two videos do not fit, or there is one only
     is_cpu = get_device() != 'cuda'
     gpu_memory = _predict(cfg)
-    per_video = (numbers.training_memory - other.training_memory) / (
-        batch - (small if other is not numbers else 0)
-    )
-    if not is_cpu and gpu_memory is not None:
+    per_video = 0.0
+    if gpu_memory is not None and (other is None or not is_cpu):
         per_video = gpu_memory(batch + 1) - gpu_memory(batch)
+    elif other is not None:
+        per_video = numbers.training_memory - other.training_memory
+        per_video /= batch - small
     memory_now = total_memory()
     measured = Measurement(
         step=numbers.step,
-        small_batch=small if other is not numbers else 0,
-        small_step=other.step if other is not numbers else 0.0,
+        steps_measured=numbers.steps_measured,
+        small_batch=0 if other is None else small,
+        small_step=0.0 if other is None else other.step,
         busy_cores=numbers.busy_cores,
         iteration=numbers.iteration,
         start=numbers.start,
         setup=numbers.setup,
+        startup=before + numbers.startup,
         decode=numbers.decode,
         transform=numbers.transform,
+        loading_work=numbers.loading_work,
         validation=numbers.validation,
         pause=numbers.pause,
+        write=numbers.write,
         cores=usable_cores(),
         is_cpu=is_cpu,
         memory=numbers.memory,
@@ -167,27 +192,86 @@ def make_plan(cfg: Config, seconds: float) -> Planned:
     return Planned(Plan(numbers.run, measured), machine, gpu_memory if is_cpu else None)
 
 
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """End at a signal as by an exception, so that nothing is left behind."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for other in _SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
+        os.write(2, f'stopped by {signal.Signals(number).name}: no plan\n'.encode())
+        raise SystemExit(128 + number)
+
+    before = {n: signal.getsignal(n) for n in _SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _measure(cfg: Config, seconds: float, steps_only: bool = False) -> Numbers:
     """Measure in a process of its own, whose memory is that of a run, and no more."""
-    with ProcessPoolExecutor(1, get_context('spawn')) as pool:
+    context = get_context('spawn')
+    ours, theirs = context.Pipe()
+    with TemporaryDirectory(prefix='adamae_plan_', ignore_cleanup_errors=True) as out:
+        args = theirs, cfg.to_dict(), seconds, out, steps_only
+        process = context.Process(target=_child, args=args)
+        process.start()
+        theirs.close()
         try:
-            return pool.submit(_child, cfg.to_dict(), seconds, steps_only).result()
-        except BrokenProcessPool:
-            raise OutOfMemory('the process was killed') from None
-        except (RuntimeError, MemoryError) as error:
-            text = ' '.join(str(error).split())
-            if isinstance(error, MemoryError) or any(x in text for x in _NO_MEMORY):
-                raise OutOfMemory(text[:200]) from None
-            raise
+            error, text, numbers = ours.recv()
+        except (EOFError, ConnectionError):
+            process.join()
+            if process.exitcode == -signal.SIGKILL:
+                raise OutOfMemory('the process was killed') from None
+            raise RuntimeError(
+                f'the process that measures ended with code {process.exitcode}; what '
+                'it said is above'
+            ) from None
+        finally:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # and its loaders
+            process.kill()
+            process.join()
+    if error is None:
+        return numbers
+    said = ' '.join(str(error).split())
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(x in said for x in _NO_MEMORY)
+    ):
+        raise OutOfMemory(said[:200])
+    raise error from RuntimeError(text)
 
 
-def _child(cfg: dict[str, Any], seconds: float, steps_only: bool) -> Numbers:
-    modules = cfg.get('custom_imports')
-    if modules:  # what the config registers, with its file as without
-        import_modules_from_strings(**modules)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    set_start_method(None, force=True)  # the run chooses that of its workers
-    return measure(Config(cfg), seconds, steps_only)
+def _child(answer: Connection, cfg: dict[str, Any], *args: Any) -> None:
+    os.setsid()  # so that the one who waits can end this process and its loaders
+    Thread(target=_end_with_parent, daemon=True).start()
+    result: tuple[Exception | None, str, Numbers | None]
+    try:
+        modules = cfg.get('custom_imports')
+        if modules:  # what the config registers, with its file as without
+            import_modules_from_strings(**modules)
+        set_start_method(None, force=True)  # the run chooses that of its workers
+        result = None, '', measure(Config(cfg), *args)
+    except Exception as error:
+        text = traceback.format_exc()
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # not every exception can be sent
+            error = RuntimeError(f'{type(error).__name__}: {error}')
+        result = error, text, None
+    answer.send(result)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
 
 
 def _predict(cfg: Config) -> Callable[[int], float] | None:
