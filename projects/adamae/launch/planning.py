@@ -233,6 +233,7 @@ def _measure(cfg: Config, seconds: float, steps_only: bool = False) -> Numbers:
                 'it said is above'
             ) from None
         finally:
+            assert process.pid is not None  # as it was started
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)  # and its loaders
             process.kill()
