@@ -133,7 +133,9 @@ def test_list_and_folder_at_once(videos):
 
 def test_documented_config(videos, tmp_path):
     """Over a recipe with lists."""
-    page = (ROOT / 'docs/datasets.md').read_text().split('## A dataset of your own\n')[1]
+    page = (
+        (ROOT / 'docs/datasets.md').read_text().split('## A dataset of your own\n')[1]
+    )
     (code,) = re.findall('```python\n(.*?)```', page.split('\n## ')[0], re.S)
     for name in ('data/mine/train', 'data/mine/val'):
         code = code.replace(f"'{name}'", repr(str(videos)))
