@@ -34,7 +34,7 @@ def toy(tmp_path_factory):
     root = tmp_path_factory.mktemp('predict')
     write_videos(root / 'videos', 5, frames=20)
     (root / 'list.txt').write_text(''.join(f'{i}.mp4 {i % 3}\n' for i in range(5)))
-    (root / 'classes.txt').write_text('\n'.join(NAMES) + '\n', encoding='utf-8')
+    (root / 'names.txt').write_text('\n'.join(NAMES) + '\n', encoding='utf-8')
     model = tiny_model_cfg()
     model = dict(
         type='Recognizer3D',
@@ -157,7 +157,7 @@ def test_names_of_the_config_or_numbers(toy, tmp_path, capfd):
     run_tool('predict', toy.cfg, plain, video, '--top', 9)
     assert sorted(capfd.readouterr().out.split(': ')[1].split()[::2]) == ['0', '1', '2']
     key = 'test_dataloader.dataset.metainfo.classes'
-    run_tool('predict', toy.cfg, plain, video, **{key: toy.root / 'classes.txt'})
+    run_tool('predict', toy.cfg, plain, video, **{key: toy.root / 'names.txt'})
     output = capfd.readouterr().out
     assert all(name in output for name in NAMES)
     # What the checkpoint says holds.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...video.folder import VIDEO_SUFFIXES, find_videos
 from .collection import Collection, Sample
+from .official import recognize
 
 #: Names of columns, without case, blanks and underscores.
 _COLUMNS = {
@@ -149,8 +150,8 @@ def read_table(path: str | Path) -> list[tuple[str, Sample]]:
         raise ValueError(f'{path}: expected a table of videos, got an empty file')
     if _is_json(text):
         raise ValueError(
-            f'{path}: expected a table (csv or tsv), got JSON; if it is that of a '
-            'known data set, say which (such as ssv2) instead of folder'
+            f'{path}: expected a table (csv or tsv), got JSON'
+            + (_use_kind(path) or '; convert it')
         )
     columns, rows = _find_columns(path, _split(path, text))
     return [
@@ -247,6 +248,7 @@ def _find_columns(
         raise ValueError(
             f'{path}: expected a first line that names the columns, among them path, '
             f'video, file or filename, got {", ".join(map(repr, first[:6]))}'
+            + _use_kind(path)
         )
     if len(first) > 2:
         raise ValueError(
@@ -255,6 +257,13 @@ def _find_columns(
         )
     place = next(i for i, field in enumerate(first) if _is_video(field))
     return {'name': place, **({'label': 1 - place} if len(first) == 2 else {})}, rows
+
+
+def _use_kind(path: str | Path) -> str:
+    kind = recognize(path)
+    if kind in (None, 'folder'):
+        return ''
+    return f'; this is a file of {kind}: use the kind {kind} instead of folder'
 
 
 def _plain(text: str) -> str:

@@ -311,7 +311,8 @@ def files_by_role(
         if role not in found:
             raise FileNotFoundError(
                 f'--labels: expected {expected}, found no file for {role} in '
-                f'{", ".join(map(str, as_paths(annotations)))}; restore it'
+                f'{", ".join(map(str, as_paths(annotations)))}; name it as well, or '
+                'the folder of all'
             )
     return found
 
@@ -319,7 +320,7 @@ def files_by_role(
 def check_fold(fold: int) -> None:
     """Reject a number of a split that UCF101 and HMDB51 do not have."""
     if not 1 <= fold <= 3:
-        raise ValueError(f'fold: expected 1, 2 or 3, got {fold}')
+        raise ValueError(f'--fold: expected 1, 2 or 3, got {fold}')
 
 
 def reject_others(files: Iterable[Path], kind: str, expected: str) -> None:

@@ -302,8 +302,8 @@ def _write(out: Path, contents: Mapping[str, str], overwrite: bool) -> None:
     if edited and not overwrite:
         raise FileExistsError(
             f'{out}: {" and ".join(edited)} would become others, as they were edited, '
-            'or the videos are others than before; choose another folder, or replace '
-            'them with --overwrite'
+            'or the videos, labels or options are others than before; choose another '
+            'folder, or replace them with --overwrite'
         )
     for name, text in contents.items():
         if name in changed and text:
