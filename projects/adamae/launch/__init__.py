@@ -16,7 +16,7 @@ from .configs import (
 )
 from .data_checks import check_data, check_labels
 from .distributed import disable_amp_on_cpu, end_distributed, init_distributed
-from .errors import errors_in_one_line, exit_with
+from .errors import GO_ON, errors_in_one_line, exit_with
 from .learning_rate import scale_learning_rate
 from .locking import lock_work_dir
 from .log_failures import metrics_before_dump
@@ -27,6 +27,7 @@ from .schedule_report import report_schedule
 from .study_checks import plan_study
 
 __all__ = [
+    'GO_ON',
     'TRAINING_KEYS',
     'apply_test_arguments',
     'apply_train_arguments',
