@@ -44,13 +44,13 @@ def add_report(cfg: Config, folder: str | None) -> None:
         check_folder('--report', folder)
         for evaluator in own:
             evaluator['out_dir'] = folder
-    if not own and not reason:
-        report = dict(
-            type='ClassificationReport',
-            out_dir=folder,
-            activation=activation_of(cfg.model.cls_head),
-        )
-        cfg.test_evaluator = [*evaluators, report]
+    if reason:
+        return
+    if not own:
+        own = [dict(type='ClassificationReport', out_dir=folder)]
+        cfg.test_evaluator = [*evaluators, *own]
+    for evaluator in own:
+        evaluator.setdefault('activation', activation_of(cfg.model.cls_head))
 
 
 def prepare_report(runner: Runner) -> None:
