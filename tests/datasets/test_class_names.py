@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from projects.adamae.datasets import TolerantVideoDataset
 from projects.adamae.datasets.class_names import class_names, difference, known_names
-from projects.adamae.launch.data_checks import check_names
+from projects.adamae.launch.class_checks import check_names
 
 
 def test_a_list_a_file_or_the_type_of_the_dataset(tmp_path):
