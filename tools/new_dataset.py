@@ -6,7 +6,6 @@ measured, says why, and prints the next commands. The configs go into ./configs.
 
 import os
 import shlex
-import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,30 +67,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.datasets.preparers.recommend import recommend
     from projects.adamae.utils.text import printable
 
-    try:
-        with launch.errors_in_one_line(OSError, ValueError):
-            own_configs.require_name(args.name)
-            out = args.out or os.path.join('data', args.name)
-            paths = own_configs.config_paths(args.name, 'configs')
-            if not args.overwrite:
-                own_configs.require_absent(paths)
-            options = {'labels_from_folders': True} if args.labels_from_folders else {}
-            summary = prepare.prepare(
-                prepare.read_collection(
-                    args.kind, args.videos, args.labels or (), **options
-                ),
-                out,
-                kind=args.kind,
-                workers=args.workers,
-                overwrite=args.overwrite,
-            )
-            plan = recommend(summary.facts)
-            written = own_configs.write_configs(
-                plan, summary.facts, out, paths, ROOT / 'configs/_base_'
-            )
-    except KeyboardInterrupt:
-        print('\nstopped; start it again to go on', file=sys.stderr)
-        raise SystemExit(130) from None
+    with launch.errors_in_one_line(OSError, ValueError, interrupted=launch.GO_ON):
+        own_configs.require_name(args.name)
+        out = args.out or os.path.join('data', args.name)
+        paths = own_configs.config_paths(args.name, 'configs')
+        if not args.overwrite:
+            own_configs.require_absent(paths)
+        options = {'labels_from_folders': True} if args.labels_from_folders else {}
+        summary = prepare.prepare(
+            prepare.read_collection(
+                args.kind, args.videos, args.labels or (), **options
+            ),
+            out,
+            kind=args.kind,
+            workers=args.workers,
+            overwrite=args.overwrite,
+        )
+        plan = recommend(summary.facts)
+        written = own_configs.write_configs(
+            plan, summary.facts, out, paths, ROOT / 'configs/_base_'
+        )
     print(f'\n\n{summary.gist()}\nlists and summary.md: {printable(out)}\n')
     for reason in plan.reasons:
         print(f'{reason.setting}: {reason.value}\n    {printable(reason.why)}')

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     errors = []
     kinds = FileNotFoundError, ValueError, UnreachableVideoError
-    with launch.errors_in_one_line(*kinds), cpu.onednn():
+    kept = f'{args.out}.partial has what is done' if args.out else ''
+    with launch.errors_in_one_line(*kinds, interrupted=kept), cpu.onednn():
         cfg = launch.load_config(args)
         launch.check_predicting(cfg, args.config)
         if args.out:

@@ -16,6 +16,7 @@ OUT/masks.png, what each strategy sees of one video.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from argparse import (
     ArgumentParser,
@@ -171,7 +172,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.config and args.seeds and len(args.seeds) == 1:
         seeds = list(range(args.seeds[0]))
     jobs = args.jobs or len(study.visible_devices()) or 2
-    with launch.errors_in_one_line(FileNotFoundError, RuntimeError, ValueError):
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    errors = FileNotFoundError, RuntimeError, ValueError
+    with launch.errors_in_one_line(*errors, interrupted=launch.GO_ON):
         if not seeds:
             raise ValueError('--seeds: expected 1 seed or more, got 0')
         plan = own_study(args, out, seeds) if args.config else motion_study(args)

@@ -1,5 +1,6 @@
 import json
 import re
+import time
 from argparse import ArgumentTypeError
 
 import numpy as np
@@ -77,6 +78,34 @@ def test_train_resumes(tmp_path, monkeypatch):
     assert '--resume' in calls[1]
     checkpoint.touch()
     assert study.train(config, tmp_path, 3) == checkpoint and len(calls) == 2
+
+
+def test_what_ends_a_study_ends_its_runs(tmp_path, monkeypatch):
+    """Ctrl-C starts no other run, and one that is running is told to end."""
+    tool, started = tmp_path / 'tool.py', tmp_path / 'started'
+    tool.write_text(
+        f'import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(600)'
+    )
+    ended = []
+
+    def evaluate(method, seed, out, judges):
+        try:
+            study.run_tool(str(tool), log=tmp_path / f'{seed}.log')
+        except study.RunError as error:
+            ended.append((seed, str(error)))
+            raise
+
+    def interrupt(runs):
+        while not started.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, 'evaluate', evaluate)
+    monkeypatch.setattr(study, 'as_completed', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        study.run_study([study.SCRATCH], [0, 1], tmp_path, 1, study.Judges())
+    assert ended[0] == (0, f'{tool} failed, see {tmp_path / "0.log"}')
+    assert not (tmp_path / '1.log').exists()
 
 
 def test_errors_take_one_line(tmp_path, capsys, monkeypatch):

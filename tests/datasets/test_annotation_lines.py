@@ -6,7 +6,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from projects.adamae.datasets.annotation_lines import split_line
-from projects.adamae.launch.data_checks import check_data, check_labels
+from projects.adamae.launch.class_checks import check_labels
+from projects.adamae.launch.data_checks import check_data
 from tests.helpers import load_tool, write_videos
 
 NAMES = 'a b.mp4', ' leading.mp4', '[set] 1.mp4', 'dir/ü  x.mp4'

@@ -11,7 +11,7 @@ from projects.adamae.datasets.class_names import (
     difference,
     known_names,
 )
-from projects.adamae.launch.data_checks import check_names
+from projects.adamae.launch.class_checks import check_names
 
 
 def test_a_list_a_file_or_the_type_of_the_dataset(tmp_path):

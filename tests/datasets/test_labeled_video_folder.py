@@ -8,8 +8,8 @@ from mmengine.logging import MMLogger
 from projects.adamae import LabeledVideoFolderDataset, launch
 from projects.adamae.datasets import from_config
 from projects.adamae.datasets.unreadable import UnreadableVideos
+from projects.adamae.launch.class_checks import check_classes, check_labels
 from projects.adamae.launch.configs import load_config
-from projects.adamae.launch.data_checks import check_classes, check_labels
 from projects.adamae.video.error import VideoError
 from tests.helpers import CONFIGS, ROOT, load_tool, write_videos
 
@@ -111,7 +111,7 @@ def test_checked_before_a_run(videos, tmp_path):
     write_videos(other / 'ant', count=1, frames=2)
     write_videos(other / 'ju mp', count=1, frames=2)
     prefix = dict(video=str(other))
-    message = "val_dataloader.dataset: .* class 0 is 'ant' here and 'ju mp' there"
+    message = "val_dataloader.dataset: .* number 0 is 'ant' instead of 'ju mp'; give"
     with pytest.raises(ValueError, match=message):
         check_classes(config(videos, data_prefix=prefix), splits)
     write_videos(other, count=1, frames=2)

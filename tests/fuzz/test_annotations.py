@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from projects.adamae import launch
 from projects.adamae.datasets.unreadable import UnreadableVideos
-from projects.adamae.launch.data_checks import check_classes, check_labels
+from projects.adamae.launch.class_checks import check_classes, check_labels
 from tests.fuzz import documented, fuzz
 
 NAMES = ['0.mp4', '1.mp4', 'sub/0.mp4', 'frames', 'a b', '', '.', '..', '../secret.mp4']

@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from projects.adamae import launch
-from projects.adamae.launch.data_checks import check_classes
+from projects.adamae.launch.class_checks import check_classes
 
 
 def data_config(root, split='train', **changes):

@@ -49,3 +49,16 @@ def test_names_of_other_people_do_not_make_a_second_line(capsys):
     with pytest.raises(SystemExit), launch.errors_in_one_line(ValueError):
         raise ValueError('a\nfake: line\x1b[2J of b.mp4')
     assert capsys.readouterr().err == 'error: a fake: line\\x1b[2J of b.mp4\n'
+
+
+@pytest.mark.parametrize(
+    ('advice', 'text'), [({}, 'stopped'), ({'interrupted': 'go on'}, 'stopped; go on')]
+)
+def test_ctrl_c_is_one_line(capsys, advice, text):
+    with (
+        pytest.raises(SystemExit) as exit_info,
+        launch.errors_in_one_line(ValueError, **advice),
+    ):
+        raise KeyboardInterrupt
+    assert exit_info.value.code == 130
+    assert capsys.readouterr().err == f'\n{text}\n'

@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from projects.adamae import launch
 from projects.adamae.datasets.unreadable import UnreadableVideos
-from projects.adamae.launch.data_checks import check_classes, check_labels
+from projects.adamae.launch.class_checks import check_classes, check_labels
 from projects.adamae.video.error import VideoError
 
 

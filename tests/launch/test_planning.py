@@ -228,4 +228,6 @@ def test_signals_end_it_in_one_line(toy, here):
     assert [x for x in rest.splitlines() if not x.startswith('measuring ')] == [
         'stopped by SIGINT: no plan'
     ]
-    assert os.listdir(here) == ['tmp'] and os.listdir(here / 'tmp') == []
+    assert os.listdir(here) == ['tmp']
+    # Some versions of PyTorch make a cache there when they are imported.
+    assert not [p for p in os.listdir(here / 'tmp') if 'torchinductor' not in p]

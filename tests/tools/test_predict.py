@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from projects.adamae.analysis.study import newest_metrics
 from projects.adamae.apis import predict as api
 from projects.adamae.apis.models import load_model
+from projects.adamae.launch.reports import add_report
 from tests.helpers import (
     ROOT,
     free_port,
@@ -201,6 +202,7 @@ def test_what_cannot_predict(toy, tmp_path, capfd):
     masked = MODELS.build(pretrain.model).state_dict()
     torch.save(dict(state_dict=masked), tmp_path / 'masked.pth')
     (tmp_path / 'labeled.txt').write_text('0.mp4 0')
+    (tmp_path / 'a.csv').mkdir()
     classes = {'model.cls_head.num_classes': 4}
     for arguments, options, message in (
         ((tmp_path / 'pretrain.py', tmp_path / 'masked.pth', video), {}, 'without one'),
@@ -211,6 +213,7 @@ def test_what_cannot_predict(toy, tmp_path, capfd):
         ((toy.cfg, toy.named, tmp_path / 'no.txt'), {}, 'no such list: '),
         ((toy.cfg, toy.named, tmp_path), {}, 'holds no video'),
         ((toy.cfg, toy.named, video, '--out', 'a.xls'), {}, 'ends in .csv or .json'),
+        ((toy.cfg, toy.named, video, '--out', tmp_path / 'a.csv'), {}, 'is a folder'),
     ):
         fails('predict', *arguments, **options)
         error = capfd.readouterr().err.splitlines()[-1]
@@ -242,6 +245,16 @@ def test_report_where_it_is_wanted_and_possible(toy, tmp_path, capfd):
     several = {'test_dataloader.dataset.multi_class': True}
     fails('test', *run, tmp_path / 'here', **several)
     assert 'error: --report: expected one label' in capfd.readouterr().err
+
+
+def test_a_report_of_a_config_has_probabilities(toy):
+    """Whatever scores the head gives, if the config does not say how."""
+    cfg = Config.fromfile(toy.cfg)
+    cfg.model.cls_head.average_clips = 'score'
+    for given, used in (({}, 'softmax'), ({'activation': 'none'}, 'none')):
+        cfg.test_evaluator = [dict(type='ClassificationReport', **given)]
+        add_report(cfg, None)
+        assert [e['activation'] for e in cfg.test_evaluator] == [used]
 
 
 def test_a_report_that_cannot_be_written(toy, tmp_path, capfd):

@@ -63,30 +63,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae import launch
     from projects.adamae.datasets.preparers import check
 
-    try:
-        with launch.errors_in_one_line(OSError, ValueError):
-            if args.good_list and os.path.exists(args.good_list):
-                raise FileExistsError(
-                    f'--good-list: expected a new file, {args.good_list} exists'
+    with launch.errors_in_one_line(OSError, ValueError, interrupted=launch.GO_ON):
+        if args.good_list and os.path.exists(args.good_list):
+            raise FileExistsError(
+                f'--good-list: expected a new file, {args.good_list} exists'
+            )
+        files: list[str] = []
+        for source in args.source:
+            files += videos_of(source, args)
+        progress = f'{args.table}.progress'
+        bad = check.check_videos(files, progress, args.workers, args.time_limit)
+        check.write_table(bad, args.table)
+        if args.good_list:
+            paths = {problem.path for problem in bad}
+            lines = read_list(args.source[0])
+            with open(args.good_list, 'x', encoding='utf-8') as file:
+                file.writelines(
+                    f'{line}\n' for line in lines if path_of(line, args) not in paths
                 )
-            files: list[str] = []
-            for source in args.source:
-                files += videos_of(source, args)
-            progress = f'{args.table}.progress'
-            bad = check.check_videos(files, progress, args.workers, args.time_limit)
-            check.write_table(bad, args.table)
-            if args.good_list:
-                paths = {problem.path for problem in bad}
-                lines = read_list(args.source[0])
-                with open(args.good_list, 'x', encoding='utf-8') as file:
-                    file.writelines(
-                        f'{line}\n'
-                        for line in lines
-                        if path_of(line, args) not in paths
-                    )
-    except KeyboardInterrupt:
-        print('\nstopped; start it again to go on', file=sys.stderr)
-        raise SystemExit(130) from None
     print(f'\n{len(files)} videos checked, {len(bad)} bad: {args.table}')
     for problem in bad:
         print(f'  {problem.path}: {problem.kind}: {problem.detail}', file=sys.stderr)

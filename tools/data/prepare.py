@@ -6,7 +6,6 @@ Started again, it goes on where it stopped.
 """
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
@@ -99,26 +98,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     names = 'labels_from_folders', 'fold', 'length'
     options = {name: vars(args)[name] for name in names if vars(args)[name]}
-    try:
-        with launch.errors_in_one_line(OSError, ValueError):
-            collection = prepare.read_collection(
-                args.kind, args.videos, args.labels or (), **options
-            )
-            summary = prepare.prepare(
-                collection,
-                args.out,
-                kind=args.kind,
-                split=args.split,
-                seed=args.seed,
-                workers=args.workers,
-                check_all=args.check_all,
-                time_limit=args.time_limit,
-                overwrite=args.overwrite,
-                dry_run=args.dry_run,
-            )
-    except KeyboardInterrupt:
-        print('\nstopped; start it again to go on', file=sys.stderr)
-        raise SystemExit(130) from None
+    with launch.errors_in_one_line(OSError, ValueError, interrupted=launch.GO_ON):
+        collection = prepare.read_collection(
+            args.kind, args.videos, args.labels or (), **options
+        )
+        summary = prepare.prepare(
+            collection,
+            args.out,
+            kind=args.kind,
+            split=args.split,
+            seed=args.seed,
+            workers=args.workers,
+            check_all=args.check_all,
+            time_limit=args.time_limit,
+            overwrite=args.overwrite,
+            dry_run=args.dry_run,
+        )
     print(f'\n\n{summary.page if args.dry_run else summary.gist()}')
     if args.dry_run:
         return

@@ -48,17 +48,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.datasets.preparers import transcode
 
     errors = FileNotFoundError, FileExistsError, ValueError, transcode.TargetError
-    try:
-        with launch.errors_in_one_line(*errors):
-            spec = transcode.TranscodeSpec(
-                args.short_side, args.gop, args.crf, args.preset, args.fast_decode
-            )
-            written, there, failed = transcode.transcode_folder(
-                args.source, args.target, spec, args.workers, args.keep_truncated
-            )
-    except KeyboardInterrupt:
-        print('\nstopped; start it again to go on', file=sys.stderr)
-        raise SystemExit(130) from None
+    with launch.errors_in_one_line(*errors, interrupted=launch.GO_ON):
+        spec = transcode.TranscodeSpec(
+            args.short_side, args.gop, args.crf, args.preset, args.fast_decode
+        )
+        written, there, failed = transcode.transcode_folder(
+            args.source, args.target, spec, args.workers, args.keep_truncated
+        )
     print(f'\n{args.target}: wrote {written} videos, {there} were there already')
     if failed:
         print(f'{len(failed)} were not written:', file=sys.stderr)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock
+from threading import Event, Lock
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -30,6 +31,7 @@ from mmengine.runner import set_random_seed
 from ..datasets.from_config import iter_datasets
 from ..datasets.unreadable import UnreadableVideos
 from ..utils.cpu import KEEP_FREED_MEMORY
+from ..utils.fileio import atomic_path
 
 ROOT = Path(__file__).resolve().parents[3]
 FINETUNE = ROOT / 'configs/demo/motion_finetune.py'
@@ -45,6 +47,10 @@ Levels: TypeAlias = Mapping[str, Mapping[str, float]]
 # The device of the tools that a thread runs, and its cores.
 _PLACE: ContextVar[Mapping[str, str]] = ContextVar('place')
 _SEED_LOCK = Lock()  # one generator for all threads
+# Processes of the tools that run, and whether no other may start.
+_RUNNING: set[int] = set()
+_IS_OVER = Event()
+_START_LOCK = Lock()
 
 
 class Method(NamedTuple):
@@ -146,7 +152,8 @@ def run_study(
     """Evaluate every method with every seed, and print each result.
 
     Runs that take place at a time share the cores, and have a GPU each as long as there
-    are enough. One that fails does not keep the others from running.
+    are enough. One that fails does not keep the others from running. What ends this
+    function early, such as Ctrl-C, tells those that run to save and end, too.
 
     Args:
         methods (Sequence[Method]): to compare.
@@ -179,7 +186,8 @@ def run_study(
         finally:
             places.put(place)
 
-    with ThreadPoolExecutor(jobs) as pool:
+    _IS_OVER.clear()
+    with ThreadPoolExecutor(jobs) as pool, _ended_early(pool):
         runs = {pool.submit(run, *job): job for job in plan}
         for done, future in enumerate(as_completed(runs), start=1):
             method, seed = runs[future]
@@ -201,6 +209,21 @@ def run_study(
         for method, runs in found.items()
     }
     return results, failures
+
+
+@contextmanager
+def _ended_early(pool: ThreadPoolExecutor) -> Iterator[None]:
+    """Start nothing more, and tell the tools that run to end, if this is left early."""
+    try:
+        yield
+    except BaseException:
+        with _START_LOCK:
+            _IS_OVER.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in [*_RUNNING]:
+            with suppress(ProcessLookupError):  # one that has just ended
+                os.kill(process, signal.SIGTERM)
+        raise
 
 
 def evaluate(method: Method, seed: int, out: Path, judges: Judges) -> dict[str, float]:
@@ -257,7 +280,7 @@ def evaluate(method: Method, seed: int, out: Path, judges: Judges) -> dict[str, 
         spent = Cost(**json.loads(cost.read_text()))
         results['CPU minutes'] = spent.cpu_seconds / 60
         results['peak MiB'] = spent.peak_mib
-    summary.write_text(json.dumps(results))
+    _write(summary, results)
     return {name: value for name, value in results.items() if name not in other}
 
 
@@ -379,8 +402,13 @@ def train(config: Path, work_dir: Path, seed: int, *options: str) -> Path:
         log = work_dir / 'printed.log'
         cost = run_tool('train.py', *arguments, *options, log=log)
         if is_new:  # of an interrupted run only the last part is known
-            (work_dir / 'cost.json').write_text(json.dumps(cost._asdict()))
+            _write(work_dir / 'cost.json', cost._asdict())
     return checkpoint
+
+
+def _write(path: Path, content: Mapping[str, float]) -> None:
+    with atomic_path(path) as unfinished:  # half of it would end the next start
+        Path(unfinished).write_text(json.dumps(content))
 
 
 def run_tool(
@@ -402,7 +430,9 @@ def run_tool(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / tool, *arguments]
-    with log.open('w') as file:
+    with _START_LOCK, log.open('w') as file:
+        if _IS_OVER.is_set():
+            raise RunError(f'{tool} was not started', '')
         process = subprocess.Popen(
             [*map(str, command)],
             stdout=file,
@@ -410,7 +440,11 @@ def run_tool(
             # Several runs at a time: memory that is kept, cores that are shared.
             env={**os.environ, **KEEP_FREED_MEMORY, **_PLACE.get({})},
         )
+        _RUNNING.add(process.pid)
+    try:
         _, status, usage = os.wait4(process.pid, 0)
+    finally:
+        _RUNNING.discard(process.pid)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in succeeds:
         raise RunError(f'{tool} failed, see {log}', _tail(log.read_text()))

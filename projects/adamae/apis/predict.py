@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoints.io import read_dataset_meta
 from ..datasets.class_names import class_names, difference, known_names
-from ..datasets.from_config import SPLITS, innermost, iter_datasets
+from ..datasets.from_config import innermost, iter_split_datasets
 from ..datasets.loading import guard_loading
 from ..evaluation.features import ErrorsAsValues
 from ..evaluation.ranking import Ranked, activation_of, rank, to_probabilities
@@ -164,20 +164,16 @@ def names_of_classes(
     if saved and count is not None and len(saved) != count:
         warning = f'{checkpoint}: {len(saved)} names for {count} classes: not used'
         saved = None
-    for split in SPLITS:
-        key = f'{split}_dataloader.dataset'
-        if not cfg.get(f'{split}_dataloader'):
-            continue
-        for name, dataset in iter_datasets(cfg[f'{split}_dataloader'].dataset, key):
-            names = class_names(dataset, name)
-            if names and not saved:
-                return names, warning
-            if names and saved and (other := difference(names, saved)):
-                warning = (
-                    f'{name}.metainfo.classes: not the names in {checkpoint}, which '
-                    f'are used: {other}'
-                )
-                return saved, warning
+    for name, dataset in iter_split_datasets(cfg):
+        names = class_names(dataset, name)
+        if names and not saved:
+            return names, warning
+        if names and saved and (other := difference(names, saved)):
+            warning = (
+                f'{name}.metainfo.classes: not the names in {checkpoint}, which are '
+                f'used: {other}'
+            )
+            break
     return saved, warning
 
 

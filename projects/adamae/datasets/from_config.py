@@ -36,6 +36,24 @@ def iter_datasets(dataset: Any, key: str = 'dataset') -> Iterator[tuple[str, Any
         yield key, dataset
 
 
+def iter_split_datasets(
+    cfg: Config, splits: Sequence[str] = SPLITS
+) -> Iterator[tuple[str, Any]]:
+    """Walk through the datasets of splits.
+
+    Args:
+        cfg (Config): of a run.
+        splits (Sequence[str]): some of 'train', 'val' and 'test'; one without a
+            dataloader is skipped. Defaults to all.
+
+    Yields:
+        tuple[str, dict]: as :func:`iter_datasets`, the key from the whole config on.
+    """
+    for split in splits:
+        if loader := cfg.get(f'{split}_dataloader'):
+            yield from iter_datasets(loader['dataset'], f'{split}_dataloader.dataset')
+
+
 def iter_built(dataset: Any) -> Iterator[Any]:
     """Walk through datasets that are built, as :func:`iter_datasets` through configs.
 

@@ -66,7 +66,8 @@ class ClassificationReport(BaseMetric):
         classes (Sequence[str], optional): names to use where the dataset has none
             (``metainfo.classes``). Defaults to None: their numbers.
         activation (str): what makes probabilities of the scores, ``'none'``,
-            ``'softmax'`` or ``'sigmoid'``. Defaults to ``'none'``.
+            ``'softmax'`` or ``'sigmoid'``. Defaults to ``'none'``;
+            ``tools/test.py`` sets what fits the head where a config does not.
         collect_device (str): as in MMEngine. Defaults to ``'cpu'``.
         prefix (str, optional): as in MMEngine. Defaults to None: ``'report'``.
 

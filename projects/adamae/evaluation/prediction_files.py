@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,13 @@ Write: TypeAlias = Callable[[str, Sequence[Ranked], str], None]
 
 
 def check_name(path: str) -> None:
-    """Raise a ``ValueError`` if a name does not end as one of the two formats."""
+    """Raise a ``ValueError`` if no file of one of the two formats can have a name."""
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(
             f'--out: expected a name that ends in {" or ".join(SUFFIXES)}, got {path!r}'
         )
+    if os.path.isdir(path):
+        raise ValueError(f'--out: expected the name of a file, {path} is a folder')
 
 
 @contextmanager
@@ -37,7 +40,7 @@ def open_predictions(
         Callable: to be called for each video.
 
     Raises:
-        ValueError: if the name ends in something else.
+        ValueError: as :func:`check_name`.
     """
     if not path:
         yield lambda *_: None

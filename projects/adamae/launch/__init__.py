@@ -6,6 +6,7 @@ are found here, before a model is built, and reported in one line.
 
 from .batch_report import report_batches, report_videos
 from .checks import check_length, check_predicting, check_testing, check_training
+from .class_checks import check_labels
 from .configs import (
     TRAINING_KEYS,
     apply_test_arguments,
@@ -14,9 +15,9 @@ from .configs import (
     load_reading_config,
     require_keys,
 )
-from .data_checks import check_data, check_labels
+from .data_checks import check_data
 from .distributed import disable_amp_on_cpu, end_distributed, init_distributed
-from .errors import errors_in_one_line, exit_with
+from .errors import GO_ON, errors_in_one_line, exit_with
 from .learning_rate import scale_learning_rate
 from .locking import lock_work_dir
 from .log_failures import metrics_before_dump
@@ -27,6 +28,7 @@ from .schedule_report import report_schedule
 from .study_checks import plan_study
 
 __all__ = [
+    'GO_ON',
     'TRAINING_KEYS',
     'apply_test_arguments',
     'apply_train_arguments',

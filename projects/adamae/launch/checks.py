@@ -21,13 +21,14 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import STRATEGIES, Registry
 from mmengine.runner import Runner
 
-from ..datasets.from_config import SPLITS, innermost, iter_datasets
+from ..datasets.from_config import SPLITS, innermost, iter_split_datasets
 from ..datasets.unreadable import UnreadableVideos
 from ..engine.hooks import KnnHook
 from ..engine.hooks.compile_hook import compile_options
 from ..engine.sharded_strategy import ShardedStrategy
+from .class_checks import check_classes, check_names
 from .configs import require_keys
-from .data_checks import check_classes, check_data, check_names
+from .data_checks import check_data
 from .options import find_value
 from .paths import is_remote, require_checkpoint
 from .places import check_folder, check_shared_memory
@@ -118,8 +119,7 @@ def check_predicting(cfg: Config, config: str) -> None:
 
 def _check_skipping(cfg: Config) -> None:
     """Reject test sets that end a test at the first video that cannot be read."""
-    key = 'test_dataloader.dataset'
-    for name, dataset in iter_datasets(cfg.test_dataloader['dataset'], key):
+    for name, dataset in iter_split_datasets(cfg, ('test',)):
         if not _is_a(DATASETS, dataset['type'], UnreadableVideos):
             raise ValueError(
                 f'--skip-unreadable: expected {name}.type=TolerantVideoDataset or '
@@ -183,11 +183,7 @@ def _check_many_hot(cfg: Config, splits: Sequence[str]) -> None:
     head = cfg.model.get('cls_head') or {}
     many = [
         (key, dataset)
-        for split in splits
-        if (loader := cfg.get(f'{split}_dataloader'))
-        for key, dataset in iter_datasets(
-            loader['dataset'], f'{split}_dataloader.dataset'
-        )
+        for key, dataset in iter_split_datasets(cfg, splits)
         if dataset.get('multi_class')
     ]
     if not head or not many:

@@ -46,12 +46,16 @@ SHARED_MEMORY_ADVICE = (
     'train_dataloader.num_workers, prefetch_factor or batch_size'
 )
 _SHARED_MEMORY = re.compile(r'shared memory|</?torch_\w+>|Bus error')
+#: After Ctrl-C, of tools that keep what they have done.
+GO_ON = 'start it again to go on'
 _LONGEST = 600  # characters of what another package says
 
 
 @contextmanager
-def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
-    """Report errors in one line and exit with code 2.
+def errors_in_one_line(
+    *kinds: type[Exception], interrupted: str = ''
+) -> Iterator[None]:
+    """Report errors in one line and exit with code 2; with 130 after Ctrl-C.
 
     The line begins with the key of the config whose part could not be built, if that
     was it. What is not expected may be a mistake of ours: its traceback goes to the log
@@ -63,9 +67,13 @@ def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
     Args:
         *kinds (type[Exception]): that say all one needs to know, besides a full or
             broken disk.
+        interrupted (str, optional): what to say after Ctrl-C. Defaults to nothing.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        print(f'\nstopped{interrupted and f"; {interrupted}"}', file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
     except Exception as error:
         if rank_and_local_rank()[1] > 0:
             _wait_to_be_stopped()

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints.io import read_dataset_meta
 from ..datasets.class_names import difference, known_names
-from ..datasets.from_config import iter_datasets
+from ..datasets.from_config import iter_split_datasets
 from ..evaluation import ClassificationReport
 from ..evaluation.ranking import activation_of
 from .distributed import warn
@@ -44,13 +44,13 @@ def add_report(cfg: Config, folder: str | None) -> None:
         check_folder('--report', folder)
         for evaluator in own:
             evaluator['out_dir'] = folder
-    if not own and not reason:
-        report = dict(
-            type='ClassificationReport',
-            out_dir=folder,
-            activation=activation_of(cfg.model.cls_head),
-        )
-        cfg.test_evaluator = [*evaluators, report]
+    if reason:
+        return
+    if not own:
+        own = [dict(type='ClassificationReport', out_dir=folder)]
+        cfg.test_evaluator = [*evaluators, *own]
+    for evaluator in own:
+        evaluator.setdefault('activation', activation_of(cfg.model.cls_head))
 
 
 def prepare_report(runner: Runner) -> None:
@@ -97,9 +97,7 @@ def _why_not(cfg: Config) -> str:
     """Say why a test has no report; '' if it has."""
     if not cfg.model.get('cls_head'):
         return f'expected a classifier, got a {cfg.model.get("type")} without cls_head'
-    for key, dataset in iter_datasets(
-        cfg.test_dataloader['dataset'], 'test_dataloader.dataset'
-    ):
+    for key, dataset in iter_split_datasets(cfg, ('test',)):
         if dataset.get('multi_class'):
             return f'expected one label a video, got several ({key}.multi_class=True)'
     return ''

@@ -32,8 +32,9 @@ from ..models import MAERecognizer
 from ..models.backbones import MaskedVisionTransformer
 from ..utils.meta import without_weights
 from .checks import check_testing, check_training
+from .class_checks import check_labels
 from .configs import TRAINING_KEYS, load_config, require_keys
-from .data_checks import check_data, check_labels
+from .data_checks import check_data
 from .distributed import warn
 from .options import find_value
 from .safeguards import add_safeguards, registered_class
