@@ -99,8 +99,9 @@ def check_data(
     if len(missing) > limit:
         raise FileNotFoundError(
             f'train_dataloader.dataset: {len(missing)} of {total} videos not found, '
-            f'more than the {limit} allowed: {some(missing)}; restore them or take them out of '
-            f'the list, or {ALLOW_MORE}; see docs/data.md, "Unreadable videos"'
+            f'more than the {limit} allowed: {some(missing)}; restore them or take '
+            f'them out of the list, or {ALLOW_MORE}; see docs/data.md, "Unreadable '
+            'videos"'
         )
 
 

@@ -180,8 +180,9 @@ def _missing(
 ) -> TimeoutError:
     return TimeoutError(
         f'expected {world} processes to meet at {address}:{port}, but within '
-        f'{seconds:.0f} seconds (SECONDS_TO_MEET) nothing came of process {some(ranks, 10)}; '
-        'look at its output, and whether its machine reaches this address'
+        f'{seconds:.0f} seconds (SECONDS_TO_MEET) nothing came of process '
+        f'{some(ranks, 10)}; look at its output, and whether its machine reaches this '
+        'address'
     )
 
 

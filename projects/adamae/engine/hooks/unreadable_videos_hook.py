@@ -182,9 +182,9 @@ class UnreadableVideosHook(Hook):
         if len(self._bad) <= limit:
             return
         error = VideoError(
-            f'{len(self._bad)} of {self._total} training videos cannot be read, more than '
-            f'the {limit} allowed: {some(self._bad)}; {self._path} has all '
-            'of them and the reasons. Repair them or take them out of the list, or '
+            f'{len(self._bad)} of {self._total} training videos cannot be read, more '
+            f'than the {limit} allowed: {some(self._bad)}; {self._path} has all of '
+            'them and the reasons. Repair them or take them out of the list, or '
             f'{ALLOW_MORE}; then resume'
         )
         for hook in runner.hooks if save else ():
