@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
 from mmaction.registry import DATASETS
 from mmengine.logging import print_log
 
+from ..utils.text import some
 from ..video.folder import describe_skipped, scan_folder
 from .video_folder_dataset import VideoFolderDataset
 
@@ -52,7 +53,7 @@ class LabeledVideoFolderDataset(VideoFolderDataset):
         if empty:
             print_log(
                 f'data_prefix.video: {len(empty)} of {len(found.classes)} classes have '
-                f'no video in {folder}: {_joined(empty)}',
+                f'no video in {folder}: {some(empty, 5)}',
                 'current',
                 logging.WARNING,
             )
@@ -109,7 +110,7 @@ def scan_classes(folder: str, classes: Sequence[str] | None = None) -> LabeledFo
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ValueError(
-                f'metainfo.classes: expected every class once, got {_joined(twice)} '
+                f'metainfo.classes: expected every class once, got {some(twice, 5)} '
                 'several times'
             )
     numbers = {name: number for number, name in enumerate(names)}
@@ -121,7 +122,9 @@ def scan_classes(folder: str, classes: Sequence[str] | None = None) -> LabeledFo
         if '' in (owners[i] for i in strays) or classes is None:
             problem = 'are in no folder of a class'
         else:
-            problem = f'are in folders that metainfo.classes lacks: {_joined(others)}'
+            problem = (
+                f'are in folders that metainfo.classes lacks: {some(sorted(others), 5)}'
+            )
         raise ValueError(
             f'data_prefix.video: expected {folder}/CLASS/VIDEO, but {count} of '
             f'{len(files)} videos {problem} (the first: {first}); move them'
@@ -134,7 +137,3 @@ def _class_of(file: str, folder: str) -> str:
     """Give the first folder below ``folder``; '' for what lies in that itself."""
     parts = PurePath(os.path.relpath(file, folder)).parts
     return parts[0] if len(parts) > 1 else ''
-
-
-def _joined(names: Collection[str]) -> str:
-    return ', '.join(sorted(names)[:5]) + ', ...' * (len(names) > 5)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from ..datasets.from_config import iter_split_datasets
 from ..datasets.unreadable import ALLOW_MORE, max_unreadable
-from ..utils.text import printable
+from ..utils.text import printable, some
 from ..video.folder import VIDEO_SUFFIXES
 from .annotation_files import (
     Layout,
@@ -97,11 +97,11 @@ def check_data(
                     total, missing = total + len(lines), missing + lost
     limit = max_unreadable(total, max_share)
     if len(missing) > limit:
-        names = ', '.join(missing[:3]) + ', ...' * (len(missing) > 3)
         raise FileNotFoundError(
             f'train_dataloader.dataset: {len(missing)} of {total} videos not found, '
-            f'more than the {limit} allowed: {names}; restore them or take them out of '
-            f'the list, or {ALLOW_MORE}; see docs/data.md, "Unreadable videos"'
+            f'more than the {limit} allowed: {some(missing)}; restore them or take '
+            f'them out of the list, or {ALLOW_MORE}; see docs/data.md, "Unreadable '
+            'videos"'
         )
 
 

@@ -13,6 +13,8 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from torch.distributed import PrefixStore, TCPStore
 
+from ..utils.text import some
+
 # Each launcher's variables for rank, world size and local rank.
 LAUNCHER_VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -176,11 +178,11 @@ def _meet() -> None:
 def _missing(
     ranks: list[int], world: int, seconds: float, address: str, port: int
 ) -> TimeoutError:
-    names = ', '.join(map(str, ranks[:10])) + ', ...' * (len(ranks) > 10)
     return TimeoutError(
         f'expected {world} processes to meet at {address}:{port}, but within '
-        f'{seconds:.0f} seconds (SECONDS_TO_MEET) nothing came of process {names}; '
-        'look at its output, and whether its machine reaches this address'
+        f'{seconds:.0f} seconds (SECONDS_TO_MEET) nothing came of process '
+        f'{some(ranks, 10)}; look at its output, and whether its machine reaches this '
+        'address'
     )
 
 

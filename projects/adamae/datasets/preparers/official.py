@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from ...utils.text import printable
+from ...utils.text import printable, some
 from ...video.folder import VIDEO_SUFFIXES, find_videos
 from .collection import Collection, Sample
 
@@ -211,12 +211,6 @@ _SPLIT_WORDS = {
     'test': 'test',
     'testing': 'test',
 }
-
-
-def some(names: Iterable[str], count: int = 3) -> str:
-    """Name the first few of many."""
-    names = [printable(str(name)) for name in names]
-    return ', '.join(names[:count]) + ', ...' * (len(names) > count)
 
 
 def as_paths(annotations: Annotations) -> list[Path]:

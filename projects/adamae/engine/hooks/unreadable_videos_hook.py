@@ -28,6 +28,7 @@ from ...datasets.from_config import iter_built, video_name
 from ...datasets.resumable_loader import ResumableDataLoader
 from ...datasets.unreadable import ALLOW_MORE, UnreadableVideos, max_unreadable
 from ...evaluation.masking_metric import MaskingMetric
+from ...utils.text import some
 from ...video.error import VideoError
 from .safe_checkpoint_hook import SafeCheckpointHook
 
@@ -180,12 +181,10 @@ class UnreadableVideosHook(Hook):
         limit = max_unreadable(self._total, self.max_share)
         if len(self._bad) <= limit:
             return
-        names = [*self._bad]
-        more = ', ...' if len(names) > 3 else ''
         error = VideoError(
-            f'{len(names)} of {self._total} training videos cannot be read, more than '
-            f'the {limit} allowed: {", ".join(names[:3])}{more}; {self._path} has all '
-            'of them and the reasons. Repair them or take them out of the list, or '
+            f'{len(self._bad)} of {self._total} training videos cannot be read, more '
+            f'than the {limit} allowed: {some(self._bad)}; {self._path} has all of '
+            'them and the reasons. Repair them or take them out of the list, or '
             f'{ALLOW_MORE}; then resume'
         )
         for hook in runner.hooks if save else ():
