@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import os
-import pickle
 import signal
 import sys
 import time
@@ -261,7 +261,7 @@ def _child(answer: Connection, cfg: dict[str, Any], *args: Any) -> None:
     except Exception as error:
         text = traceback.format_exc()
         try:
-            pickle.loads(pickle.dumps(error))
+            copy.deepcopy(error)  # which fails where pickle does
         except Exception:  # not every exception can be sent
             error = RuntimeError(f'{type(error).__name__}: {error}')
         result = error, text, None
