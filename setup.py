@@ -25,5 +25,6 @@ setup(
         'lite': ['mmcv-lite>=2.0,<2.2'],
         'full': ['mmcv>=2.0,<2.2'],
         'tests': requirements('tests'),
+        'app': requirements('app'),  # tools/app.py
     },
 )

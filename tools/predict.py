@@ -39,14 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     # These take seconds, and --help does not need them.
-    from mmengine.device import get_device
-
     from projects.adamae import launch
-    from projects.adamae.apis import predict as api
-    from projects.adamae.apis.models import load_model
+    from projects.adamae.apis.inferencer import AdaMAEInferencer
     from projects.adamae.datasets.loading import UnreachableVideoError
     from projects.adamae.evaluation.prediction_files import check_name, open_predictions
-    from projects.adamae.evaluation.ranking import name_of
+    from projects.adamae.evaluation.ranking import Ranked, name_of
     from projects.adamae.utils import cpu
     from projects.adamae.utils.text import printable
 
@@ -59,24 +56,32 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.out:
             check_name(args.out)
             launch.check_folder('--out', str(Path(args.out).parent))
-        files = api.find_files(args.videos)
-        model = load_model(cfg, args.checkpoint).to(get_device())
-        classes, warning = api.names_of_classes(cfg, args.checkpoint)
-        if warning:
-            print(f'warning: {printable(warning)}', flush=True)
-        top_k = min(args.top, model.cls_head.num_classes)
+        inferencer = AdaMAEInferencer(cfg, args.checkpoint)
+        classes = inferencer.classes
+        top_k = min(args.top, inferencer.model.cls_head.num_classes)
+        loader = cfg.test_dataloader
+        videos = inferencer.iterate(
+            args.videos,
+            batch_size=loader.get('batch_size', 1),
+            num_workers=loader.get('num_workers', 0),
+            top=top_k,
+        )
         with open_predictions(args.out, top_k, classes) as write:
-            for video in api.predict(model, cfg, files):
-                top = video.top(top_k)
-                write(video.path, top, video.error)
-                if video.error:
-                    errors.append(printable(video.error))
+            for video in videos:
+                error = video['error'] or ''
+                top = [
+                    Ranked(found['label'], found['probability'])
+                    for found in video.get('top', ())
+                ]
+                write(video['path'], top, error)
+                if error:
+                    errors.append(printable(error))
                     continue
                 likely = ', '.join(
                     f'{name_of(label, classes)} {probability:.1%}'
                     for label, probability in top
                 )
-                print(printable(f'{video.path}: {likely}'), flush=True)
+                print(printable(f'{video["path"]}: {likely}'), flush=True)
     launch.exit_with(errors)
 
 

@@ -29,6 +29,7 @@ import torch
 from mmengine.config import Config
 from mmengine.fileio import register_backend
 from mmengine.logging import HistoryBuffer
+from mmengine.structures import LabelData
 from torch import library as torch_library
 
 from .utils.fileio import AtomicLocalBackend, atomic_path
@@ -498,6 +499,55 @@ def keep_signals_from_loader_workers() -> None:
     vars(module)['_set_worker_signal_handlers'] = set_handlers
 
 
+def draw_predicted_classes() -> None:
+    """Let MMAction2's inferencers write the predicted class into their pictures.
+
+    ``ActionVisualizer`` of MMAction2 1.2.0 looks for ``pred_labels``, which its samples
+    had before 1.2; now they have ``pred_label`` and ``pred_score``. No class is drawn,
+    and a ``label_file`` has no effect.
+
+    Applies: to predictions of a classifier.
+
+    Source: https://github.com/open-mmlab/mmaction2/pull/2859
+    """
+    visualizer = importlib.import_module('mmaction.visualization').ActionVisualizer
+    original = visualizer.add_datasample
+
+    @wraps(original)
+    def add_datasample(
+        self: Any, name: str, video: Any, data_sample: Any = None, *args: Any, **kw: Any
+    ) -> Any:
+        if data_sample is not None and 'pred_label' in data_sample:
+            label = LabelData(item=data_sample.pred_label)
+            if 'pred_score' in data_sample:
+                label.score = data_sample.pred_score
+            data_sample = data_sample.new(pred_labels=label)
+        return original(self, name, video, data_sample, *args, **kw)
+
+    visualizer.add_datasample = add_datasample
+
+
+def visualize_every_video() -> None:
+    """Let ``MMAction2Inferencer`` draw all of its videos, and not only the first.
+
+    MMAction2 1.2.0 hands the predictions of the first video on, in the place of the
+    first prediction of every video.
+
+    Applies: always; one video is drawn as before.
+
+    Source: ``mmaction/apis/inferencers/mmaction2_inferencer.py``
+    """
+    inferencer = importlib.import_module('mmaction.apis.inferencers')
+    original = inferencer.MMAction2Inferencer.visualize
+
+    @wraps(original)
+    def visualize(self: Any, inputs: Any, preds: Any, **kwargs: Any) -> Any:
+        first = [predictions[0] for predictions in preds['rec']]
+        return original(self, inputs, {**preds, 'rec': [first]}, **kwargs)
+
+    inferencer.MMAction2Inferencer.visualize = visualize
+
+
 provide_drn()
 import_without('transformers', 'Adafactor', 'mmengine.optim.optimizer.builder')
 quiet_mmcv_lite()
@@ -515,3 +565,5 @@ write_local_files_atomically()
 write_checkpoint_pointer_atomically()
 keep_inherited_decoders()
 keep_signals_from_loader_workers()
+draw_predicted_classes()
+visualize_every_video()

@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 
 from projects.adamae.analysis.study import newest_metrics
 from projects.adamae.apis import predict as api
+from projects.adamae.apis.inferencer import AdaMAEInferencer
 from projects.adamae.apis.models import load_model
 from projects.adamae.launch.reports import add_report
 from tests.helpers import (
@@ -221,11 +222,11 @@ def test_what_cannot_predict(toy, tmp_path, capfd):
 
 
 def test_what_was_predicted_before_an_error_is_kept(toy, tmp_path, monkeypatch):
-    def stop(*args):
-        yield api.Prediction('a.mp4', torch.ones(3), torch.ones(3) / 3)
+    def stop(*args, **kwargs):
+        yield {'path': 'a.mp4', 'error': None, 'top': []}
         raise ValueError('the disk is gone')
 
-    monkeypatch.setattr(api, 'predict', stop)
+    monkeypatch.setattr(AdaMAEInferencer, 'iterate', stop)
     out = tmp_path / 'p.csv'
     out.write_text('old')
     fails('predict', toy.cfg, toy.named, files(toy)[0], '--out', out)

@@ -8,23 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmaction.models.recognizers.base import BaseRecognizer
 from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
-from mmengine.runner import autocast
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoints.io import read_dataset_meta
 from ..datasets.class_names import class_names, difference, known_names
 from ..datasets.from_config import innermost, iter_split_datasets
-from ..datasets.loading import guard_loading
-from ..evaluation.features import ErrorsAsValues
 from ..evaluation.ranking import Ranked, activation_of, rank, to_probabilities
-from ..models.transformer import set_attention_kernel
-from ..utils import cpu
 from ..video.folder import find_videos
+from .videos import Outcome, Source, Videos, read_batches, run_batch
 
 _LIST = '.txt'
 
@@ -51,36 +44,29 @@ class Prediction:
         return [] if self.probabilities is None else rank(self.probabilities, k)
 
 
-class VideoFiles(Dataset):
-    """Video files that are read by the test pipeline of a config.
+def videos_of_test(cfg: Config, sources: Sequence[Source], **options: Any) -> Videos:
+    """Have videos read by the test pipeline of a config.
 
     Args:
-        files (Sequence[str]): their paths.
         cfg (Config): with a ``test_dataloader``.
+        sources (Sequence[str | np.ndarray | int]): files, arrays, cameras.
+        **options (Any): of :class:`Videos`.
     """
-
-    def __init__(self, files: Sequence[str], cfg: Config) -> None:
-        self.files = files
-        source = innermost(cfg.test_dataloader['dataset'])
-        self._info = {
-            'modality': source.get('modality', 'RGB'),
-            'start_index': source.get('start_index', 0),
-        }
-        self._pipeline = Compose(source['pipeline'])
-        self._pipeline.transforms = guard_loading(self._pipeline.transforms)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._pipeline(self.get_data_info(index))
-
-    def get_data_info(self, index: int) -> dict[str, Any]:
-        """Give what the pipeline starts with."""
-        return {'filename': self.files[index], **self._info}
+    dataset = innermost(cfg.test_dataloader['dataset'])
+    return Videos(
+        sources,
+        dataset['pipeline'],
+        dataset.get('modality', 'RGB'),
+        dataset.get('start_index', 0),
+        **options,
+    )
 
 
-@torch.no_grad()
+def uses_half(cfg: Config) -> bool:
+    """Say whether a config tests in half precision."""
+    return bool((cfg.get('test_cfg') or {}).get('fp16'))
+
+
 def predict(
     model: BaseRecognizer,
     cfg: Config,
@@ -111,34 +97,32 @@ def predict(
             one for each class.
     """
     testing = cfg.test_dataloader
-    loader = DataLoader(
-        ErrorsAsValues(VideoFiles(files, cfg)),
+    batches = read_batches(
+        videos_of_test(cfg, files),
         batch_size or testing.get('batch_size', 1),
-        num_workers=testing.get('num_workers', 0)
-        if num_workers is None
-        else num_workers,
-        collate_fn=list,
-        generator=torch.Generator(),  # else it would draw from the global state
+        testing.get('num_workers', 0) if num_workers is None else num_workers,
     )
-    half = bool((cfg.get('test_cfg') or {}).get('fp16'))
     activation = activation_of(cfg.model.cls_head)
-    set_attention_kernel(model, onednn=cpu.uses_onednn())  # as in a test
-    done = 0
-    for videos in loader:
-        batch = [video for video in videos if not isinstance(video, Exception)]
-        samples: Iterator[Any] = iter(())
-        if batch:
-            with autocast(enabled=half):
-                samples = iter(model.test_step(pseudo_collate(batch)))
-        for video in videos:
-            path = files[done]
-            done += 1
-            if isinstance(video, Exception):
-                yield Prediction(path, error=str(video))
-            else:
-                scores = next(samples).pred_score.cpu()
-                shares = to_probabilities(scores, activation, path)
-                yield Prediction(path, scores, shares)
+    for batch in batches:
+        for outcome in run_batch(model, batch, uses_half(cfg)):
+            yield to_prediction(outcome, activation)
+
+
+def to_prediction(outcome: Outcome, activation: str) -> Prediction:
+    """Take from an outcome what a classifier says.
+
+    Args:
+        outcome (Outcome): of a video.
+        activation (str): see :func:`.ranking.activation_of`.
+
+    Raises:
+        ValueError: if the model's scores are not one for each class.
+    """
+    if outcome.sample is None:
+        return Prediction(outcome.name, error=outcome.error)
+    scores = outcome.sample.pred_score
+    shares = to_probabilities(scores, activation, outcome.name)
+    return Prediction(outcome.name, scores, shares)
 
 
 def names_of_classes(
