@@ -4,7 +4,6 @@ Importing this module applies them. ``tests/test_compat.py`` shows for each that
 defect is still there without it: where that test fails, the function can be removed.
 """
 
-import ast
 import gc
 import importlib
 import importlib.util
@@ -32,9 +31,9 @@ from mmengine.logging import HistoryBuffer
 from mmengine.structures import LabelData
 from torch import library as torch_library
 
+from .utils.config_text import read_config_text
 from .utils.fileio import AtomicLocalBackend, atomic_path
 from .utils.safe_loading import CheckpointMismatch, load_torch_file, loading_error
-from .utils.text import printable
 
 
 def _folder(package: str) -> Path | None:
@@ -325,18 +324,6 @@ def load_checkpoints_safely() -> None:
     vars(module)['load_url'] = load_url
 
 
-class _DictCalls(ast.NodeTransformer):
-    """Write ``dict(a=1)`` as ``{'a': 1}``, which is a literal."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        names = [keyword.arg for keyword in node.keywords]
-        if ast.unparse(node.func) != 'dict' or node.args or None in names:
-            return node
-        keys: list[ast.expr | None] = [ast.Constant(name) for name in names]
-        return ast.Dict(keys, [keyword.value for keyword in node.keywords])
-
-
 def parse_config_text() -> None:
     """Read the text of a config without running it.
 
@@ -353,25 +340,7 @@ def parse_config_text() -> None:
     def fromstring(cfg_str: str, file_format: str) -> Config:
         if file_format != '.py':
             return original(cfg_str, file_format)
-        content = {}
-        try:
-            for node in ast.parse(cfg_str).body:
-                name = ast.unparse(node).partition(' = ')[0]
-                if not isinstance(node, ast.Assign) or not name.isidentifier():
-                    raise ValueError(f'line {node.lineno} is no NAME = VALUE')
-                content[name] = ast.literal_eval(_DictCalls().visit(node.value))
-            return Config(content)
-        # Code; or deep nesting, lists as keys, and names that MMEngine reserves.
-        except (
-            *(SyntaxError, ValueError, KeyError, TypeError),
-            *(RecursionError, MemoryError),
-        ) as error:
-            reason = printable(str(error).partition('\n')[0])
-            raise ValueError(
-                'the text of a config in a checkpoint: expected NAME = VALUE with '
-                f'plain values, got other code ({type(error).__name__}: {reason}); '
-                'name the config in a file of its own'
-            ) from None
+        return read_config_text(cfg_str)
 
     original = Config.fromstring
     Config.fromstring = staticmethod(fromstring)

@@ -28,6 +28,7 @@ from ..datasets.from_config import center_clip_pipeline, eval_split, innermost, 
 from ..evaluation.ranking import activation_of, name_of, ranked_objects
 from ..evaluation.rows_file import JsonFile
 from ..models.mae_recognizer import MAERecognizer
+from ..utils.config_text import read_config_text
 from ..utils.fileio import atomic_path
 from ..utils.text import printable
 from ..video.writer import encode_video
@@ -394,7 +395,7 @@ def _saved_config(checkpoint: str) -> Config:
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, str):
-            return Config.fromstring(value, file_format='.py')
+            return read_config_text(value)
     raise ValueError(f'{checkpoint}: holds no config: name that of its training')
 
 
