@@ -1,8 +1,8 @@
 """Find videos that show the same, however they are encoded.
 
 A video is described by a few small gray pictures at fixed shares of its length. Two
-show the same if these pictures look alike *and* change alike, and as much: the first
-alone holds for all videos of a fixed camera, the second for like things that move alike.
+show the same if these pictures look alike, change alike and as much: the first alone
+holds for all videos of a fixed camera, the second for like things that move alike.
 """
 
 from __future__ import annotations
