@@ -67,6 +67,15 @@ def test_other_videos_of_one_scene_are_no_duplicates(tmp_path):
     assert groups(look(tmp_path, contents)) == []
 
 
+@pytest.mark.parametrize('contrast, found', [(1.2, [[0, 1]]), (2.5, [])])
+def test_like_things_that_move_alike_are_no_duplicates(contrast, found):
+    pictures = np.zeros((6, 12, 12))
+    for t, picture in enumerate(pictures):
+        picture[4:7, t : t + 3] = 40
+    copies = np.stack([100 + pictures, 100 + contrast * pictures])
+    assert find_duplicates([2, 2], copies.astype(np.uint8)) == found
+
+
 def test_what_does_not_move_is_static_and_no_duplicate(tmp_path):
     rng = np.random.default_rng(0)
     scene = render_video(SPEC, 'train', 0)[0][:1].repeat(24, axis=0)
