@@ -117,8 +117,8 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
         Reason(
             'model',
             {'vits': 'ViT-S', 'vitb': 'ViT-B'}[size],
-            f'{_videos(count)} to train on; ViT-B is known to learn from {FEW_FOR_VITB:,}'
-            ' or more (arXiv:2203.12602)',
+            f'{_videos(count)} to train on; ViT-B is known to learn from '
+            f'{FEW_FOR_VITB:,} or more (arXiv:2203.12602)',
         )
     )
     image, patch, mask_ratio = _resolution(summary, clip['num_frames'], reasons)
