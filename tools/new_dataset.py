@@ -91,10 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for reason in plan.reasons:
         print(f'{reason.setting}: {reason.value}\n    {printable(reason.why)}')
     print(f'\nconfigs: {", ".join(map(str, written.values()))}')
-    if len(written) == 1 and summary.facts['classes']:
+    if len(written) == 1 and (args.labels or summary.facts['classes']):
         print(
             'none for fine-tuning: that needs two classes or more, and labeled videos '
-            'for validation or a test'
+            'for validation or a test; add videos, or a column split to the table '
+            '(train, val or test)'
         )
     print('\nHow long it takes here, and what fits into memory:')
     print(f'    {_command("plan.py", written["pretrain"])}')

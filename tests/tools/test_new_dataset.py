@@ -150,6 +150,10 @@ def test_without_labels_and_with_one_class(clips, capsys):
     one = ['--videos', 'my clips', '--labels-from-folders', '--workers', 1]
     run_tool('new_dataset', 'plain', *one, '--out', 'lists', '--overwrite')
     assert 'none for fine-tuning' in capsys.readouterr().out
+    (clips / 'empty.csv').write_text('path,label\nhöher/12.mp4,\n')
+    table = ['--videos', 'my clips', '--labels', 'empty.csv', '--workers', 1]
+    run_tool('new_dataset', 'empty', *table)
+    assert 'none for fine-tuning' in capsys.readouterr().out
     text = (clips / 'configs/plain_pretrain.py').read_text()
     assert "'lists/train.txt'" in text
 

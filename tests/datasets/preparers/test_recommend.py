@@ -145,6 +145,16 @@ def test_no_flips_where_classes_have_a_direction(names, ratio):
     assert recommend(facts(classes=names)).flip_ratio == ratio
 
 
+def test_what_an_accuracy_of_few_videos_is_worth():
+    splits = {'train': {'videos': 50}, 'val': {'videos': 5}, 'test': {'videos': 16}}
+    labeled = facts(classes=('a', 'b')) | dict(splits=splits)
+    assert 'by 12 points' in why(recommend(labeled), 'accuracy')
+    del splits['test']
+    assert 'one is 20 points' in why(recommend(labeled), 'accuracy')
+    unlabeled = [reason.setting for reason in recommend(facts()).reasons]
+    assert 'accuracy' not in unlabeled
+
+
 def test_nothing_to_train_on():
     with pytest.raises(ValueError, match=r'splits\.train: expected videos'):
         recommend(facts(0))

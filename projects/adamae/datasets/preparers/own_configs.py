@@ -53,7 +53,8 @@ def require_absent(paths: Mapping[str, Path]) -> None:
     if there:
         raise FileExistsError(
             f'{", ".join(there)}: expected no such config, as you may have edited it; '
-            'choose another NAME, remove it, or replace it with --overwrite'
+            'choose another NAME, remove it, or replace it with --overwrite; for the '
+            'lists only, if videos were added, take tools/data/prepare.py --overwrite'
         )
 
 

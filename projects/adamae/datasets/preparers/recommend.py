@@ -117,8 +117,8 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
         Reason(
             'model',
             {'vits': 'ViT-S', 'vitb': 'ViT-B'}[size],
-            f'{count:,} training videos; ViT-B is known to learn from {FEW_FOR_VITB:,}'
-            ' or more (arXiv:2203.12602)',
+            f'{_videos(count)} to train on; ViT-B is known to learn from '
+            f'{FEW_FOR_VITB:,} or more (arXiv:2203.12602)',
         )
     )
     image, patch, mask_ratio = _resolution(summary, clip['num_frames'], reasons)
@@ -127,12 +127,12 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
     batch = largest_batch_size(count, _PRETRAIN_BATCH)
     repeats = 1 if batch == _PRETRAIN_BATCH else _REPEATS
     steps = count // batch
-    why = f'{steps:,} steps an epoch, {count - steps * batch} videos left out of it'
-    if batch < _PRETRAIN_BATCH:
+    why = f'{steps:,} steps an epoch, {_videos(count - steps * batch)} left out of it'
+    if batch < _PRETRAIN_BATCH and steps >= FEW_STEPS:
         why += f'; the largest with {FEW_STEPS} steps'
     if repeats > 1:
         why += f'; {repeats} crops of every clip make a step of {batch * repeats}'
-    reasons.append(Reason('batch of pre-training', f'{batch} videos', why))
+    reasons.append(Reason('batch of pre-training', _videos(batch), why))
 
     epochs = next((e for most, e in _EPOCHS if count <= most), _MOST_EPOCHS)
     warmup = epochs // _WARMUP_SHARE
@@ -161,11 +161,23 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
         reasons.append(
             Reason(
                 'fine-tuning',
-                f'{labeled} videos a step, {tuning} epochs',
+                f'{_videos(labeled)} a step, {tuning} epochs',
                 f'{tuning * (count // labeled):,} steps; at least {_FEW_UPDATES:,} '
                 f'where {_MOST_FINETUNING_EPOCHS} epochs reach that',
             )
         )
+        tested = [summary['splits'].get(s, {}).get('videos') for s in ('test', 'val')]
+        number = next(filter(None, tested), 0)
+        if number:
+            error = 100 * (0.25 / number) ** 0.5
+            reasons.append(
+                Reason(
+                    'accuracy',
+                    f'of {_videos(number)}',
+                    f'one is {100 / number:.2g} points; by chance, an accuracy of 50% '
+                    f'varies by {error:.2g} points (standard error)',
+                )
+            )
     backbone = {
         **_MODELS[size],
         **({} if image == 224 else dict(img_size=image, patch_size=patch)),
@@ -187,6 +199,10 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
         reasons=tuple(reasons),
         **clip,
     )
+
+
+def _videos(count: int) -> str:
+    return f'{count:,} video{"s" * (count != 1)}'
 
 
 def _clip(summary: Mapping[str, Any]) -> tuple[dict[str, Any], list[Reason]]:
