@@ -221,6 +221,8 @@ def _measure(cfg: Config, seconds: float, steps_only: bool = False) -> Numbers:
         args = theirs, cfg.to_dict(), seconds, out, steps_only
         process = context.Process(target=_child, args=args)
         process.start()
+        group = process.pid
+        assert group is not None
         theirs.close()
         try:
             error, text, numbers = ours.recv()
@@ -234,7 +236,7 @@ def _measure(cfg: Config, seconds: float, steps_only: bool = False) -> Numbers:
             ) from None
         finally:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # and its loaders
+                os.killpg(group, signal.SIGKILL)  # and its loaders
             process.kill()
             process.join()
     if error is None:
