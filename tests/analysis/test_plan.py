@@ -223,6 +223,7 @@ def test_a_page_of_few_steps():
     text = page(
         plan(steps_measured=2, small_batch=0, small_step=0.0, iteration=0.4), 'x', 'y'
     )
-    assert '(50% of it waiting for videos); 2 steps measured: rough' in text
+    assert '0.4 s with loading, 0.2 s without: 25 clips' in text
+    assert 'a second; 2 steps measured: rough' in text
     assert 'a video' not in text.split('loading ')[0].split('step ')[-1]
     assert '(predicted from one batch)' in text

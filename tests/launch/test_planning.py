@@ -120,9 +120,10 @@ def measured(monkeypatch):
             **rest,
         )
 
-    measured = SimpleNamespace(batches=batches, fits=2, seconds=0)
+    measured = SimpleNamespace(batches=batches, fits=2, seconds=0, busy=0)
     monkeypatch.setattr(planning, '_measure', measure)
     monkeypatch.setattr(planning, '_predict', lambda cfg: None)
+    monkeypatch.setattr(planning, '_busy_cores', lambda: measured.busy)
     return measured
 
 
@@ -231,3 +232,14 @@ def test_signals_end_it_in_one_line(toy, here):
     assert os.listdir(here) == ['tmp']
     # Some versions of PyTorch make a cache there when they are imported.
     assert not [p for p in os.listdir(here / 'tmp') if 'torchinductor' not in p]
+
+
+def test_other_work_is_told(measured):
+    assert 'other work' not in planning.make_plan(config(1), 99).machine
+    measured.busy = 1.5
+    assert 'takes 1.5 of them' in planning.make_plan(config(1), 99).machine
+
+
+def test_other_work_is_watched(monkeypatch):
+    monkeypatch.setattr(planning, '_WATCHED', 0.01)
+    assert planning._busy_cores() >= 0

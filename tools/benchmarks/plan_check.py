@@ -1,8 +1,9 @@
 """Compare plans with real runs: seconds and peak memory, on this machine.
 
 Plan and run alternate, so that a busy hour meets both: one run, a plan, a run, and so
-on. The videos are generated. Printed is a table for docs/benchmarks.md, with the load
-of the machine before each setting; other work makes it worthless.
+on. The videos are generated. Printed is a table for docs/benchmarks.md. Its last column
+has the CPU cores that other work took meanwhile: more than some tenths of one make a
+row worthless.
 """
 
 import json
@@ -11,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -155,6 +157,17 @@ def call(*command: object, **env: str) -> str:
     return done.stdout
 
 
+def other_work() -> float:
+    """Seconds that all CPU cores have worked, but for what was called here."""
+    try:
+        user, nice, system = Path('/proc/stat').read_text().split()[1:4]
+    except OSError:  # only Linux tells
+        return 0.0
+    ticks = int(user) + int(nice) + int(system)
+    own = sum(os.times()[:4])
+    return ticks / os.sysconf('SC_CLK_TCK') - own
+
+
 def write_data(folder: Path) -> None:
     """Write the demo's videos, and a folder of large ones; kept if they are there."""
     if not (folder / 'motion/train.txt').exists():
@@ -172,7 +185,7 @@ def write_data(folder: Path) -> None:
 
 def compare(name: str, args: Namespace, folder: Path) -> str:
     """Plan and run in turn; gives a row of the table."""
-    setting, data, load = SETTINGS[name], Path(args.videos), os.getloadavg()[0]
+    setting, data = SETTINGS[name], Path(args.videos)
     options = list(setting.options)
     if setting.videos == 'large':
         options.append(f'train_dataloader.dataset.data_prefix.video={data / "large"}')
@@ -182,8 +195,10 @@ def compare(name: str, args: Namespace, folder: Path) -> str:
         text += f'train_cfg = {setting.loop}\nparam_scheduler = None\n'
     config.write_text(text)
     env = dict(MOTION_DATA=str(data / 'motion'))
-    predicted, measured = [], []
+    predicted, measured, others = [], [], []
     for number in range(2 * args.rounds + 1):
+        before = other_work()
+        begin = time.perf_counter()
         if number % 2:
             report = folder / 'plan.json'
             call(
@@ -203,15 +218,18 @@ def compare(name: str, args: Namespace, folder: Path) -> str:
             found = re.search(r'TOOK (\S+) PEAK (\d+)', output)
             assert found, output
             measured.append((float(found[1]), int(found[2])))
-    (time, memory), (real_time, real_memory) = (
+        others.append((other_work() - before) / (time.perf_counter() - begin))
+    (planned, memory), (real_time, real_memory) = (
         [median(values) for values in zip(*pairs, strict=True)]
         for pairs in (predicted, measured)
     )
     runs = [seconds for seconds, _ in measured]
+    low, high = min(runs), max(runs)
     return (
-        f'| {name} | {time:.1f} | {real_time:.1f} ({min(runs):.1f} to {max(runs):.1f}) '
-        f'| {time / real_time - 1:+.0%} | {memory / 1e9:.2f} | {real_memory / 1e9:.2f} '
-        f'| {memory / real_memory - 1:+.0%} | {load:.1f} |'
+        f'| {name} | {planned:.1f} | {real_time:.1f} ({low:.1f} to {high:.1f}) '
+        f'| {planned / real_time - 1:+.0%} | {memory / 1e9:.2f} '
+        f'| {real_memory / 1e9:.2f} | {memory / real_memory - 1:+.0%} '
+        f'| {max(others):.1f} |'
     )
 
 
@@ -221,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_data(Path(args.videos))
     print(
         '| run | planned, s | real, s (range) | error | planned, GB | real, GB | error '
-        '| load |'
+        '| others |'
     )
     print('| --- | --- | --- | --- | --- | --- | --- | --- |', flush=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -479,10 +479,9 @@ def _step(plan: Plan) -> str:
     run, measured = plan.run, plan.measured
     count = measured.steps_measured
     text = f'{_seconds(measured.iteration)} with loading, '
+    if measured.step != measured.iteration:  # else it was not measured
+        text += f'{_seconds(measured.step)} without: '
     text += f'{plan.clips_per_second:.3g} clips a second'
-    waits = 1 - measured.step / measured.iteration
-    if waits > 0.05:
-        text += f' ({waits:.0%} of it waiting for videos)'
     if measured.small_batch:
         fixed = step_seconds(measured, run.batch, 0)
         each = (measured.step - fixed) / run.batch

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import get_context, parent_process, set_start_method
 from multiprocessing.connection import Connection
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
 from types import FrameType
@@ -43,8 +44,8 @@ _SMALL = 0.2
 _SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 # Steps that it needs.
 _FEWEST_SMALL = 4
-# Processes that are at work before the measurement, for each core.
-_BUSY = 0.5
+# CPU cores that other work may take before a plan says so; watched for some seconds.
+_BUSY, _WATCHED = 0.3, 0.5
 _NO_MEMORY = 'out of memory', 'allocate memory', 'Cannot allocate'
 
 
@@ -114,7 +115,7 @@ def make_plan(cfg: Config, seconds: float, begun: float | None = None) -> Planne
     now = time.perf_counter()
     before = now - (now if begun is None else begun)
     cfg = Config(cfg.to_dict())
-    load = os.getloadavg()[0]
+    busy = _busy_cores()
     batch = cfg.train_dataloader.batch_size
     with _ended_by_signals():
         while True:
@@ -181,15 +182,29 @@ def make_plan(cfg: Config, seconds: float, begun: float | None = None) -> Planne
         total_memory=memory_now,
     )
     what = '' if is_cpu else f'{numbers.device}, {memory_now / 1e9:.3g} GB; '
-    machine = f'{what}{measured.cores} CPU cores'
-    if is_cpu:
-        machine += f', no GPU; {memory_now / 1e9:.3g} GB of memory free'
-    if load > _BUSY * measured.cores:
+    free = f'no GPU, {memory_now / 1e9:.3g} GB of memory free; ' if is_cpu else ''
+    machine = f'{what}{free}{measured.cores} CPU cores'
+    if busy > _BUSY:
         machine += (
-            f'; busy with other work (load {load:.1f}): plan again when it is idle, '
+            f'; other work takes {busy:.1f} of them: plan again when they are idle, '
             'the times are too long'
         )
     return Planned(Plan(numbers.run, measured), machine, gpu_memory if is_cpu else None)
+
+
+def _busy_cores() -> float:
+    """Watch how many CPU cores work while this process waits."""
+
+    def worked() -> int:  # user, nice, system
+        return sum(map(int, Path('/proc/stat').read_text().split()[1:4]))
+
+    try:
+        before = worked()
+        time.sleep(_WATCHED)
+        ticks = worked() - before
+    except OSError:  # only Linux tells; the last minute does as well
+        return os.getloadavg()[0]
+    return ticks / os.sysconf('SC_CLK_TCK') / _WATCHED
 
 
 @contextmanager
@@ -221,6 +236,8 @@ def _measure(cfg: Config, seconds: float, steps_only: bool = False) -> Numbers:
         args = theirs, cfg.to_dict(), seconds, out, steps_only
         process = context.Process(target=_child, args=args)
         process.start()
+        group = process.pid
+        assert group is not None
         theirs.close()
         try:
             error, text, numbers = ours.recv()
@@ -235,7 +252,7 @@ def _measure(cfg: Config, seconds: float, steps_only: bool = False) -> Numbers:
         finally:
             assert process.pid is not None  # as it was started
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # and its loaders
+                os.killpg(group, signal.SIGKILL)  # and its loaders
             process.kill()
             process.join()
     if error is None:
