@@ -4,6 +4,7 @@ Importing ``projects.adamae`` takes seconds, so the tools do it after their argu
 are parsed; this module lies outside and imports nothing.
 """
 
+import os
 from argparse import (
     Action,
     ArgumentError,
@@ -59,6 +60,22 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 COUNT = whole_number(1, 2**31 - 1)
 SEED = whole_number(0, 2**32 - 1)
+
+
+def add_video_workers(parser: ArgumentParser) -> None:
+    """Add ``--workers`` and ``--time-limit``, of tools that look at many videos."""
+    parser.add_argument(
+        '--workers',
+        type=COUNT,
+        default=os.cpu_count() or 1,
+        help='processes (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--time-limit',
+        type=float,
+        default=600,
+        help='seconds for one video (default: %(default)s)',
+    )
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:

@@ -119,6 +119,27 @@ def token_sample(masked_ids, num_tokens, log_probs=None, perturbed=None):
     return TokenSample(mask, visible_ids, masked_ids, log_probs, perturbed)
 
 
+def tiny_classifier_cfg():
+    """Config of a classifier of three classes with the encoder of the same."""
+    cfg = tiny_model_cfg()
+    return dict(
+        type='Recognizer3D',
+        backbone=cfg['backbone'],
+        data_preprocessor=dict(
+            cfg['data_preprocessor'],
+            type='BatchedDataPreprocessor',
+            format_shape='NCTHW',
+        ),
+        cls_head=dict(
+            type='TimeSformerHead',
+            num_classes=3,
+            in_channels=16,
+            init_std=1.0,  # for scores that differ
+            average_clips='prob',
+        ),
+    )
+
+
 def toy_options(cfg, data):
     """Narrow the model, one encoder block, toy data; nothing else is changed."""
     options = {f'model.backbone.{k}': v for k, v in TINY.items()}

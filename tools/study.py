@@ -188,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if plan.summary:
             print(f'{jobs} at a time; what they print: {out}/*/*/*/printed.log')
         results, failures = study.run_study(plan.methods, seeds, out, jobs, plan.judges)
-        report(plan, results, seeds, out, draws=bool(args.config))
+        launch.report_study(plan, results, seeds[0], out, draws=bool(args.config))
         for failure in failures:
             print(f'\n{failure.reason}:\n{failure.log}', file=sys.stderr)
         if failures:
@@ -198,61 +198,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 + f'; {more} more failed' * bool(more)
                 + '; the same command goes on from here'
             )
-
-
-def report(
-    plan: StudyPlan,
-    results: study.Results,
-    seeds: Sequence[int],
-    out: Path,
-    draws: bool,
-) -> None:
-    """Write and print what is known."""
-    from projects.adamae.analysis import study
-
-    if not any(results.values()):
-        return
-    text = study.table(results, plan.levels)
-    notes = ''.join(f'\n- {note}' for note in plan.notes)
-    (out / 'table.md').write_text(f'{text}\n' + (f'{notes}\n' if notes else ''))
-    study.plot(results, out / 'plot.png', plan.levels)
-    print(text)
-    if draws:
-        draw_masks(plan.methods, seeds[0], out)
-
-
-def draw_masks(methods: Sequence[study.Method], seed: int, out: Path) -> None:
-    """Draw what each pre-trained model sees of the first video that can be read."""
-    from argparse import Namespace
-
-    from mmengine.runner import set_random_seed
-    from PIL import Image
-
-    from projects.adamae import launch
-    from projects.adamae.analysis import study
-    from projects.adamae.apis import pictures
-    from projects.adamae.apis.models import load_model
-
-    found = []
-    for method in methods:
-        if method.pretrains:
-            arguments = dict(cfg_options={}, work_dir='', launcher='none')
-            cfg = launch.load_config(Namespace(config=str(method.config), **arguments))
-            folder = out / method.name / str(seed) / 'pretrain'
-            checkpoint = folder / study.final_checkpoint(cfg)
-            if checkpoint.exists():
-                found.append((method.title, cfg, str(checkpoint)))
-    if not found:
-        return
-    set_random_seed(0)
-    cfg = found[0][1]
-    split = 'val' if cfg.get('val_dataloader') else 'train'
-    clips = pictures.dataset_clips(cfg, split, 8, seed=0)
-    clip = next((clip for clip in clips if isinstance(clip, pictures.Clip)), None)
-    if clip:
-        models = ((title, load_model(cfg, path)) for title, cfg, path in found)
-        Image.fromarray(pictures.draw_masks(models, clip)).save(out / 'masks.png')
-        print(out / 'masks.png')
 
 
 if __name__ == '__main__':

@@ -8,7 +8,12 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from tests.helpers import tiny_model_cfg, video_dataset_cfg, write_videos
+from tests.helpers import (
+    tiny_classifier_cfg,
+    tiny_model_cfg,
+    video_dataset_cfg,
+    write_videos,
+)
 
 NAMES = ['走る', 'falling', 'up']
 
@@ -21,22 +26,7 @@ def toy(tmp_path_factory):
     lines = write_videos(root / 'videos', frames=20)
     (root / 'list.txt').write_text('\n'.join(lines))
     masked = tiny_model_cfg()
-    model = dict(
-        type='Recognizer3D',
-        backbone=masked['backbone'],
-        data_preprocessor=dict(
-            masked['data_preprocessor'],
-            type='BatchedDataPreprocessor',
-            format_shape='NCTHW',
-        ),
-        cls_head=dict(
-            type='TimeSformerHead',
-            num_classes=3,
-            in_channels=16,
-            init_std=1.0,  # for scores that differ
-            average_clips='prob',
-        ),
-    )
+    model = tiny_classifier_cfg()
     dataset = video_dataset_cfg(root, 'list.txt', num_clips=2, test_mode=True)
     dataset.update(type='TolerantVideoDataset', test_mode=True)
     dataset['pipeline'][0]['type'] = 'PyAVSkipInit'

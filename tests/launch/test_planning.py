@@ -112,8 +112,8 @@ def measured(monkeypatch):
         rest |= dict(device='CPU', seconds=measured.seconds, steps_measured=9)
         size = 10**8 * (5 + batch)
         return measuring.Numbers(
-            run,
-            1 + batch,
+            run=run,
+            step=1 + batch,
             iteration=1 + batch,
             memory=size,
             training_memory=size,

@@ -86,6 +86,8 @@ def test_configs_are_short_and_build(case, tmp_path, monkeypatch):
                 continue
             dataset = cfg[f'{split}_dataloader'].dataset
             sample = dataset.pipeline[1]
+            # What a config on top of this one finds, with nothing merged into it.
+            assert cfg.clip.items() <= sample.items()
             if plan.frame_interval is None:
                 assert sample.type == 'SampleFramesByTime'
             else:

@@ -21,6 +21,7 @@ from tests.helpers import (
     free_port,
     run_command,
     run_tool,
+    tiny_classifier_cfg,
     tiny_model_cfg,
     video_dataset_cfg,
     write_videos,
@@ -37,23 +38,7 @@ def toy(tmp_path_factory):
     write_videos(root / 'videos', 5, frames=20)
     (root / 'list.txt').write_text(''.join(f'{i}.mp4 {i % 3}\n' for i in range(5)))
     (root / 'names.txt').write_text('\n'.join(NAMES) + '\n', encoding='utf-8')
-    model = tiny_model_cfg()
-    model = dict(
-        type='Recognizer3D',
-        backbone=model['backbone'],
-        data_preprocessor=dict(
-            model['data_preprocessor'],
-            type='BatchedDataPreprocessor',
-            format_shape='NCTHW',
-        ),
-        cls_head=dict(
-            type='TimeSformerHead',
-            num_classes=3,
-            in_channels=16,
-            init_std=1.0,  # for scores that differ
-            average_clips='prob',
-        ),
-    )
+    model = tiny_classifier_cfg()
     dataset = video_dataset_cfg(root, 'list.txt', num_clips=2, test_mode=True)
     dataset.update(type='TolerantVideoDataset', test_mode=True)
     dataset['pipeline'][-1]['meta_keys'] = ('filename',)

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
-from projects.adamae_arguments import SPLITS, add_cfg_options
+from projects.adamae_arguments import SPLITS, add_cfg_options, add_video_workers
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -34,18 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--good-list', help='new file for the lines of a list without the bad ones'
     )
-    parser.add_argument(
-        '--time-limit',
-        type=float,
-        default=600,
-        help='seconds for one video (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--workers',
-        type=int,
-        default=os.cpu_count() or 1,
-        help='processes (default: %(default)s)',
-    )
+    add_video_workers(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     only = Path(args.source[0])

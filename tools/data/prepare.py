@@ -5,11 +5,10 @@ link to the videos.
 Started again, it goes on where it stopped.
 """
 
-import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from projects.adamae_arguments import COUNT
+from projects.adamae_arguments import COUNT, add_video_workers
 
 KINDS = 'folder', 'segments', 'ssv2', 'kinetics', 'ucf101', 'hmdb51', 'diving48'
 
@@ -58,18 +57,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         action='store_true',
         help='decode every frame; takes hours for large data sets',
     )
-    parser.add_argument(
-        '--time-limit',
-        type=float,
-        default=600,
-        help='seconds for one video (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--workers',
-        type=COUNT,
-        default=os.cpu_count() or 1,
-        help='processes (default: %(default)s)',
-    )
+    add_video_workers(parser)
     parser.add_argument(
         '--overwrite', action='store_true', help='replace lists that are others'
     )

@@ -59,14 +59,12 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """What was measured on one device; times in seconds, memory in bytes.
+class Timings:
+    """What one process has measured; times in seconds, memory in bytes.
 
     Attributes:
         step (float): a step whose data is at hand.
         steps_measured (int): on how many steps the plan rests.
-        small_batch (int): another number of videos a step; 0: none was measured,
-        small_step (float): and what such a step takes.
         busy_cores (float): of the CPU, in a step.
         iteration (float): a step and what it waits for, loaders at work.
         start (float): of an epoch, until its first batch is there.
@@ -78,18 +76,12 @@ class Measurement:
         validation (float): once.
         pause (float): of the steps, for a checkpoint.
         write (float): until it is on the disk, beside the steps.
-        cores (int): CPU cores for a device and its loaders.
-        is_cpu (bool): whether loaders and steps share those.
         memory (int): peak of the training process; on a GPU, that of the device.
-        memory_per_video (float): what another video in a batch adds to it.
         memory_per_worker (int): of each loader, on the CPU.
-        total_memory (int): of the device.
     """
 
     step: float
     steps_measured: int
-    small_batch: int
-    small_step: float
     busy_cores: float
     iteration: float
     start: float
@@ -101,11 +93,28 @@ class Measurement:
     validation: float
     pause: float
     write: float
+    memory: int
+    memory_per_worker: int
+
+
+@dataclass(frozen=True)
+class Measurement(Timings):
+    """What was measured on one device.
+
+    Attributes:
+        small_batch (int): another number of videos a step; 0: none was measured,
+        small_step (float): and what such a step takes.
+        cores (int): CPU cores for a device and its loaders.
+        is_cpu (bool): whether loaders and steps share those.
+        memory_per_video (float): what another video in a batch adds to the peak.
+        total_memory (int): of the device.
+    """
+
+    small_batch: int
+    small_step: float
     cores: int
     is_cpu: bool
-    memory: int
     memory_per_video: float
-    memory_per_worker: int
     total_memory: int
 
 

@@ -26,6 +26,7 @@ from .reports import prepare_report
 from .runner import build_runner
 from .schedule_report import report_schedule
 from .study_checks import plan_study
+from .study_report import report_study
 
 __all__ = [
     'GO_ON',
@@ -54,6 +55,7 @@ __all__ = [
     'report_batches',
     'report_schedule',
     'report_space',
+    'report_study',
     'report_videos',
     'require_keys',
     'scale_learning_rate',

@@ -27,7 +27,7 @@ from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ..analysis.plan import Run, count_events
+from ..analysis.plan import Run, Timings, count_events
 from ..datasets.from_config import clips_per_video, iter_built
 from ..datasets.resumable_loader import ResumableDataLoader
 from ..engine.hooks import SafeCheckpointHook
@@ -47,32 +47,18 @@ _LEFT_OUT = ('StopOnSignalHook',)
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """What one process has measured, see ``analysis.plan.Measurement``.
+class Numbers(Timings):
+    """What one process has measured of a run.
 
     Attributes:
+        run (Run): that was measured.
         training_memory (int): peak of steps alone, before validation and checkpoint.
         device (str): its name.
         seconds (float): that the measurement took.
     """
 
     run: Run
-    step: float
-    steps_measured: int
-    busy_cores: float
-    iteration: float
-    start: float
-    setup: float
-    startup: float
-    decode: float
-    transform: float
-    loading_work: float
-    validation: float
-    pause: float
-    write: float
-    memory: int
     training_memory: int
-    memory_per_worker: int
     device: str
     seconds: float
 

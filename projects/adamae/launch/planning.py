@@ -11,6 +11,7 @@ import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from functools import partial
 from multiprocessing import get_context, parent_process, set_start_method
 from multiprocessing.connection import Connection
@@ -26,7 +27,7 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 
 from ..analysis import memory
-from ..analysis.plan import Measurement, Plan, line_through
+from ..analysis.plan import Measurement, Plan, Timings, line_through
 from ..datasets.from_config import clips_per_video
 from .checks import check_training
 from .configs import apply_train_arguments
@@ -158,27 +159,15 @@ def make_plan(cfg: Config, seconds: float, begun: float | None = None) -> Planne
         per_video = numbers.training_memory - other.training_memory
         per_video /= batch - small
     memory_now = total_memory()
+    timings = {field.name: getattr(numbers, field.name) for field in fields(Timings)}
+    timings['startup'] += before
     measured = Measurement(
-        step=numbers.step,
-        steps_measured=numbers.steps_measured,
+        **timings,
         small_batch=0 if other is None else small,
         small_step=0.0 if other is None else other.step,
-        busy_cores=numbers.busy_cores,
-        iteration=numbers.iteration,
-        start=numbers.start,
-        setup=numbers.setup,
-        startup=before + numbers.startup,
-        decode=numbers.decode,
-        transform=numbers.transform,
-        loading_work=numbers.loading_work,
-        validation=numbers.validation,
-        pause=numbers.pause,
-        write=numbers.write,
         cores=usable_cores(),
         is_cpu=is_cpu,
-        memory=numbers.memory,
         memory_per_video=max(per_video, _bytes_per_clip(cfg) * numbers.run.clips),
-        memory_per_worker=numbers.memory_per_worker,
         total_memory=memory_now,
     )
     what = '' if is_cpu else f'{numbers.device}, {memory_now / 1e9:.3g} GB; '

@@ -31,6 +31,7 @@ from ..datasets.from_config import build_dataset, eval_split, names_and_labels
 from ..models import MAERecognizer
 from ..models.backbones import MaskedVisionTransformer
 from ..utils.meta import without_weights
+from ..utils.text import shorten
 from .checks import check_testing, check_training
 from .class_checks import check_labels
 from .configs import TRAINING_KEYS, load_config, require_keys
@@ -431,12 +432,7 @@ def _differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, str, str]]
         for index, (before, now) in enumerate(zip(old, new, strict=True)):
             yield from _differences(before, now, f'{key}.{index}')
     elif old != new:
-        yield key, _short(old), _short(new)
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return f'{text[:60]}...' if len(text) > 60 else text
+        yield key, shorten(str(old), 60), shorten(str(new), 60)
 
 
 def _guessing(videos: _Labeled) -> dict[str, float]:
