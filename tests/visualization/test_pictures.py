@@ -104,6 +104,7 @@ def test_rows_show_what_they_say():
         'video',
         'masked input',
         'prediction',
+        'honest prediction',
         'error',
         'probability',
         'mask',
