@@ -36,7 +36,8 @@ class Row(NamedTuple):
     Attributes:
         images (np.ndarray): uint8, shape (t, H, W, 3), RGB, an image per time step.
         note (str): stands below the name of the row.
-        colors (ScalarMappable, optional): what the colors mean, for a color bar.
+        colors (ScalarMappable, optional): what the colors mean, for a color bar; with
+            an array if some of its values may be above the top.
         outlined (bool): whether the object may be outlined on it.
     """
 
@@ -143,6 +144,7 @@ def prediction_rows(
     video = shown(clip)
     # A few hopeless tokens must not turn all others black.
     errors = _colors('magma', error[mask].quantile(0.98))
+    errors.set_array(error[mask].numpy())
     error_images = _paint(errors, painted(error))
 
     rows = {

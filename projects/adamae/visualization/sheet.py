@@ -70,13 +70,21 @@ class _Canvas:
     ) -> None:
         """Draw what colors mean: the number at the top, its half, and 0."""
         low, high = colors.get_clim()
-        values = np.linspace(high, low, height)
-        bar = np.rint(colors.cmap(colors.norm(values))[:, None, :3] * 255)
-        self.paste(bar.astype(np.uint8).repeat(_BAR, axis=1), left, top)
+        bar = color_table(colors, height)[::-1, None].repeat(_BAR, axis=1)
+        self.paste(bar, left, top)
+        values = colors.get_array()
+        more = '\u2265' if values is not None and values.max() > high else ''
         for share, anchor in ((0, 'la'), (0.5, 'lm'), (1, 'ld')):
             value = high + share * (low - high)
             place = (left + _BAR + 4, top + share * height)
-            self.write(place, f'{value:.3g}', _NUMBER, anchor)
+            self.write(place, f'{more * (not share)}{value:.3g}', _NUMBER, anchor)
+
+
+def color_table(colors: ScalarMappable, count: int) -> np.ndarray:
+    """Give the colors of evenly spread values, the lowest first: uint8, (count, 3)."""
+    values = np.linspace(*colors.get_clim(), count)
+    shares = np.asarray(colors.cmap(colors.norm(values)))[:, :3]
+    return np.rint(shares * 255).astype(np.uint8)
 
 
 @cache
