@@ -291,6 +291,9 @@ def look(
 
     Returns:
         Picture: to be drawn.
+
+    Raises:
+        ValueError: if no model has one of the rows.
     """
     pixels = clip.packed['inputs'][0].float() / 255
     lines: dict[str, dict[str, Row]] = {}
@@ -311,6 +314,12 @@ def look(
         for found, frames in chosen:
             drawn = prediction_rows(pixels, sample, criterion, frames)
             found[label] = {key: row for key, row in drawn.items() if key in rows}
+            has = [*drawn]
+    if not any(lines.values()):
+        raise ValueError(
+            f'rows: expected some of {", ".join(has)}, which this model has, got '
+            f'{", ".join(map(repr, rows))}'
+        )
     inds = sample.metainfo.get('frame_inds')
     numbers = np.arange(pixels.shape[1]) if inds is None else np.ravel(inds)
     both = target.frames, target.predicted_frames

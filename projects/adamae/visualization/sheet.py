@@ -190,7 +190,7 @@ def play(
     Yields:
         np.ndarray: a frame, uint8, shape (height, width, 3), RGB, both even.
     """
-    parts = [(name, [*rows.items()]) for name, rows in lines.items()]
+    parts = [(name, [*rows.items()]) for name, rows in lines.items() if rows]
     if len(parts) == 1 and len(parts[0][1]) > _COLUMNS:
         name, rows = parts[0]
         columns = ceil(len(rows) / ceil(len(rows) / _COLUMNS))
