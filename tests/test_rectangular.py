@@ -241,7 +241,7 @@ def test_from_pretraining_to_a_tested_classifier(tmp_path):
     run_tool(*command, *resume, **options | train | run)
     video = tmp_path / 'videos/0.mp4'
     pictures = ('--out', tmp_path / 'pictures', '--video', video)
-    run_tool('visualise', pretrain, out / 'epoch_2.pth', *pictures, **options)
+    run_tool('visualize', pretrain, out / 'epoch_2.pth', *pictures, **options)
     assert len([*(tmp_path / 'pictures').iterdir()]) == 1
     features = (out / 'epoch_2.pth', tmp_path / 'tokens.npy', '--tokens')
     run_tool('extract_features', pretrain, *features, **options | train)

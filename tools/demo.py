@@ -134,7 +134,7 @@ def demo(args: Namespace) -> None:
     pictures = args.out / 'pictures'
     run(
         '5 of 5: pictures',
-        *('tools/visualise.py', PRETRAIN, pretrained, '--out', pictures),
+        *('tools/visualize.py', PRETRAIN, pretrained, '--out', pictures),
     )
 
     masking = newest_metrics(ROOT / pretrain, 'masking/enrichment')

@@ -113,7 +113,7 @@ def _next_commands(written: dict[str, Path], epochs: int) -> list[str]:
         out = f'{work_dirs["pretrain"]}/features.npy'
         return [
             pretrain,
-            _command('visualise.py', written['pretrain'], weights, '--split', 'train'),
+            _command('visualize.py', written['pretrain'], weights, '--split', 'train'),
             _command('extract_features.py', written['pretrain'], weights, out),
         ]
     load = '--cfg-options', f'load_from={weights}'

@@ -275,7 +275,7 @@ ONE_LINE = dict(
         'train', cfg, **INIT, **{'model.backbone.init_cfg.checkpoint': path}
     ),
     test=lambda cfg, path: run_tool('test', cfg, path),
-    visualise=lambda cfg, path: run_tool('visualise', mae_config(path), path),
+    visualize=lambda cfg, path: run_tool('visualize', mae_config(path), path),
     extract=lambda cfg, path: run_tool('extract_features', cfg, path, 'out.npy'),
     knn=lambda cfg, path: run_tool('knn_eval', cfg, path),
     convert=lambda cfg, path: run_tool('convert_checkpoint', path, 'out.pth'),

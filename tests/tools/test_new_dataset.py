@@ -148,7 +148,7 @@ def test_without_labels_and_with_one_class(clips, capsys):
     run_tool('new_dataset', 'plain', '--videos', 'my clips', '--workers', 1)
     out = capsys.readouterr().out
     assert [p.name for p in (clips / 'configs').iterdir()] == ['plain_pretrain.py']
-    assert 'tools/visualise.py configs/plain_pretrain.py' in out
+    assert 'tools/visualize.py configs/plain_pretrain.py' in out
     one = ['--videos', 'my clips', '--labels-from-folders', '--workers', 1]
     run_tool('new_dataset', 'plain', *one, '--out', 'lists', '--overwrite')
     assert 'none for fine-tuning' in capsys.readouterr().out

@@ -40,7 +40,7 @@ def root(tmp_path_factory):
 @pytest.mark.parametrize(
     ('command', 'code', 'count'),
     [
-        ('visualise {weights} --split=train --out={out}', 1, 4),
+        ('visualize {weights} --split=train --out={out}', 1, 4),
         ('extract_features {weights} {out}/features.npy', 1, 4),
         ('knn_eval {weights} --k=1', 2, 1),
     ],

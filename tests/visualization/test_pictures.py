@@ -10,7 +10,12 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
 from projects.adamae.apis.models import load_model
-from projects.adamae.apis.pictures import dataset_clips, draw_clip, video_clips
+from projects.adamae.apis.pictures import (
+    dataset_clips,
+    draw_clip,
+    find_files,
+    video_clips,
+)
 from projects.adamae.datasets.preparers.motion_videos import MotionSpec, make_dataset
 from projects.adamae.models.losses import AdaMAELoss, SpatiotemporalMAELoss
 from projects.adamae.models.tokens import normalize_patches, patchify
@@ -104,6 +109,7 @@ def test_rows_show_what_they_say():
         'video',
         'masked input',
         'prediction',
+        'honest prediction',
         'error',
         'probability',
         'mask',
@@ -228,7 +234,7 @@ def test_picture_of_a_model_that_predicts_some_frames(cfg, tmp_path, monkeypatch
     clip = dataset_clips(cfg, 'val', 1, seed=0)[0]
     headings = []
     monkeypatch.setattr(
-        'projects.adamae.visualization.sheet.assemble',
+        'projects.adamae.apis.pictures.assemble',
         lambda rows, title, frames, outline: headings.extend(frames) or outline,
     )
     outline = draw_clip(model, clip)
@@ -252,11 +258,11 @@ def test_from_checkpoint_to_picture(cfg, checkpoint, root):
     clips = dataset_clips(cfg, 'val', 3, seed=0)
     assert [c.name for c in clips] == [c.name for c in dataset_clips(cfg, 'val', 3, 0)]
     assert len(dataset_clips(cfg, 'val', 99, seed=0)) == 5
-    pictures = []
+    pictures, clip = [], clips[0]
     for objects in (True, True, False):
-        clips[0].packed['data_samples'].object_mask[:] &= objects
+        clip.packed['data_samples'].object_mask[:] &= objects
         torch.manual_seed(0)
-        pictures.append(draw_clip(model, clips[0]))
+        pictures.append(draw_clip(model, clip))
     np.testing.assert_array_equal(pictures[0], pictures[1])
     assert (pictures[1] != pictures[2]).any(), 'the object is outlined'
 
@@ -269,7 +275,7 @@ def test_any_video_is_cut_to_the_model(cfg, checkpoint, tmp_path):
     assert clip.packed['inputs'].shape == (1, 3, 8, 32, 32)
     assert clip.name == 'val/00000.mp4'
     with pytest.raises(FileNotFoundError, match=r'no such video: nowhere\.mp4'):
-        video_clips(load_model(cfg, checkpoint), [file, 'nowhere.mp4'])
+        find_files([file, 'nowhere.mp4'])
 
 
 def test_missing_split(cfg):

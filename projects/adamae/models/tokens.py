@@ -139,6 +139,20 @@ def split_ids(mask: Tensor, num_visible: int) -> tuple[Tensor, Tensor]:
     return order[:, :num_visible], order[:, num_visible:]
 
 
+def token_statistics(patches: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
+    """Compute what :func:`normalize_patches` subtracts and divides by.
+
+    Args:
+        patches (Tensor): pixels, shape (B, N, P // C, C), float.
+        eps (float): added to the standard deviation. Defaults to 1e-6.
+
+    Returns:
+        tuple[Tensor, Tensor]: mean and standard deviation, shape (B, N, 1, C).
+    """
+    var, mean = torch.var_mean(patches, dim=2, keepdim=True)
+    return mean, var.sqrt() + eps
+
+
 def normalize_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
     """Standardize every token's pixels, channel by channel (AdaMAE, sec. 3.2).
 
@@ -157,8 +171,8 @@ def normalize_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
             'patches: expected shape (B, N, P // C, C), got '
             f'{tuple(patches.shape)}; see tokens.patchify'
         )
-    var, mean = torch.var_mean(patches, dim=2, keepdim=True)
-    return (patches - mean) / (var.sqrt() + eps)
+    mean, std = token_statistics(patches, eps)
+    return (patches - mean) / std
 
 
 def denormalize_patches(values: Tensor, patches: Tensor, eps: float = 1e-6) -> Tensor:
@@ -173,5 +187,5 @@ def denormalize_patches(values: Tensor, patches: Tensor, eps: float = 1e-6) -> T
     Returns:
         Tensor: same shape.
     """
-    var, mean = torch.var_mean(patches, dim=2, keepdim=True)
-    return values * (var.sqrt() + eps) + mean
+    mean, std = token_statistics(patches, eps)
+    return values * std + mean

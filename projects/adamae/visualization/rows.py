@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -13,7 +14,18 @@ from torch import Tensor
 
 from ..models.losses import AdaMAELoss
 from ..models.tokens import patchify, unpatchify
+from .neighbors import from_neighbors
 
+#: Names of the rows, in their order.
+ROWS = (
+    'video',
+    'masked input',
+    'prediction',
+    'honest prediction',
+    'error',
+    'probability',
+    'mask',
+)
 GRAY = 0.5
 DARK, LIGHT = (0.16, 0.18, 0.22), (0.94, 0.94, 0.94)
 
@@ -24,7 +36,8 @@ class Row(NamedTuple):
     Attributes:
         images (np.ndarray): uint8, shape (t, H, W, 3), RGB, an image per time step.
         note (str): stands below the name of the row.
-        colors (ScalarMappable, optional): what the colors mean, for a color bar.
+        colors (ScalarMappable, optional): what the colors mean, for a color bar; with
+            an array if some of its values may be above the top.
         outlined (bool): whether the object may be outlined on it.
     """
 
@@ -35,7 +48,11 @@ class Row(NamedTuple):
 
 
 def rebuild_clip(
-    clip: Tensor, mask: Tensor, pred: Tensor, criterion: AdaMAELoss
+    clip: Tensor,
+    mask: Tensor,
+    pred: Tensor,
+    criterion: AdaMAELoss,
+    honest: bool = False,
 ) -> Tensor:
     """Fill the masked tokens of a clip with their predictions.
 
@@ -45,16 +62,25 @@ def rebuild_clip(
         pred (Tensor): predictions, shape (N, P), float.
         criterion (AdaMAELoss): knows how to turn a prediction into pixels. Where
             targets are normalized, the true mean and standard deviation are put back.
+        honest (bool): put back those of the visible neighbors instead, so that no pixel
+            of a masked token has a part in it. Defaults to False.
 
     Returns:
         Tensor: pixels in [0, 1], shape (C, T, H, W). Visible tokens are untouched.
     """
-    tubelet_size, patch_size = criterion.target.token_shape[:2]
+    target = criterion.target
+    tubelet_size, patch_size = target.token_shape[:2]
     patches = patchify(clip[None], patch_size, tubelet_size)
-    filled = criterion.target.to_pixels(pred[None], patches).clamp(0, 1)
-    filled = torch.where(mask[None, :, None, None], filled, patches)
     _, t, h, w = clip.shape
     grid = (t // tubelet_size, h // patch_size, w // patch_size)
+    statistics = None
+    if honest and target.norm_pix:
+        visible = (~mask).nonzero().T
+        known = target.statistics(patches[:, ~mask], visible)
+        mean, std = (from_neighbors(x[0], mask, grid)[None] for x in known)
+        statistics = mean, std
+    filled = target.to_pixels(pred[None], patches, statistics=statistics).clamp(0, 1)
+    filled = torch.where(mask[None, :, None, None], filled, patches)
     return unpatchify(filled, grid, patch_size, tubelet_size)[0]
 
 
@@ -77,52 +103,64 @@ def token_images(
 
 
 def prediction_rows(
-    clip: Tensor, sample: ActionDataSample, criterion: AdaMAELoss
+    clip: Tensor,
+    sample: ActionDataSample,
+    criterion: AdaMAELoss,
+    frames: Sequence[int] | None = None,
 ) -> dict[str, Row]:
-    """Turn a prediction into rows of images, one image per time step of tokens.
-
-    It shows the first frame of the step, or the one that a model predicts which does
-    not predict them all (``criterion.target.frames``).
+    """Turn a prediction into rows of images.
 
     Args:
         clip (Tensor): pixels in [0, 1], shape (C, T, H, W), float.
         sample (ActionDataSample): what ``MAERecognizer`` predicted for it: ``mask``,
             ``pred``, ``token_error`` and, of a learned sampler, ``probs``.
         criterion (AdaMAELoss): see :func:`rebuild_clip`.
+        frames (Sequence[int], optional): frames of the clip to show. Defaults to one
+            per time step of tokens, ``criterion.target.frames``: the first of the
+            step, or the one that a model predicts which does not predict them all.
 
     Returns:
-        dict[str, Row]: ``video``, ``masked input``, ``prediction``, ``error``,
-        ``probability`` (learned samplers only) and ``mask``.
+        dict[str, Row]: of :data:`ROWS`; ``probability`` of learned samplers only. In
+        ``prediction`` the true mean and deviation are put back where targets are
+        normalized; in ``honest prediction`` those of the visible neighbors. Where they
+        are not normalized, nothing is put back, and ``prediction`` is left out.
     """
     mask, error = sample.mask, sample.token_error.float()
+    target = criterion.target
     size = (clip.shape[-2], clip.shape[-1])
+    frames = [*(target.frames if frames is None else frames)]
+    steps = [frame // target.token_shape[0] for frame in frames]
 
     def painted(values: Tensor) -> np.ndarray:
-        return token_images(values, size, criterion.target.token_shape[1]).numpy()
+        return token_images(values, size, target.token_shape[1])[steps].numpy()
+
+    def shown(pixels: Tensor) -> np.ndarray:
+        return pixels[:, frames].permute(1, 2, 3, 0).numpy()
+
+    def rebuilt(honest: bool) -> np.ndarray:
+        return _uint8(shown(rebuild_clip(clip, mask, sample.pred, criterion, honest)))
 
     hidden = painted(mask)[..., None]
-    frames = list(criterion.target.frames)
-    video = clip[:, frames].permute(1, 2, 3, 0).numpy()
-    whole = rebuild_clip(clip, mask, sample.pred, criterion)
-    rebuilt = whole[:, frames].permute(1, 2, 3, 0).numpy()
+    video = shown(clip)
     # A few hopeless tokens must not turn all others black.
     errors = _colors('magma', error[mask].quantile(0.98))
+    errors.set_array(error[mask].numpy())
     error_images = _paint(errors, painted(error))
 
     rows = {
         'video': Row(_uint8(video)),
         'masked input': Row(_uint8(np.where(hidden, GRAY, video))),
-        # Even a model that knows nothing looks good with the true means put back.
-        'prediction': Row(
-            _uint8(rebuilt), '(true mean, std)' * criterion.target.norm_pix
-        ),
-        'error': Row(
-            _uint8(np.where(hidden, error_images, GRAY)),
-            '(gray: visible)',
-            errors,
-            True,
-        ),
     }
+    if target.norm_pix:
+        # Even a model that knows nothing looks good with the true means put back.
+        rows['prediction'] = Row(rebuilt(False), '(true mean, std)')
+        note = '(mean, std of visible neighbors)'
+    else:
+        note = '(raw pixels)'
+    rows['honest prediction'] = Row(rebuilt(True), note)
+    rows['error'] = Row(
+        _uint8(np.where(hidden, error_images, GRAY)), '(gray: visible)', errors, True
+    )
     if 'probs' in sample:
         relative = sample.probs.float() * len(mask)
         probs = _colors('viridis', relative.max())

@@ -1,14 +1,18 @@
-"""Labeled rows of images on one sheet."""
+"""Labeled rows of images: on one sheet, or one time step after the other."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from math import ceil
 
+import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.cm import ScalarMappable
+from matplotlib.font_manager import FontProperties, findfont
 from mmaction.structures import ActionDataSample
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..models.mae_recognizer import MAERecognizer
@@ -16,21 +20,114 @@ from ..utils.fonts import drawable
 from ..utils.text import shorten
 from .rows import Row, prediction_rows
 
-OUTLINE = '#ff3b30'
+OUTLINE = (255, 59, 48)
 # Characters of a video's name in the headline.
 MAX_TITLE = 48
 
+# Pixels. Images are repeated to be at least that wide on a sheet, and while playing.
+_WIDTH, _PLAYING_WIDTH = 120, 224
+_GAP = 6
+_BAR = 12
+_TITLE, _TEXT, _NUMBER = 18, 14, 12  # sizes of letters
+# Images next to each other in a moving picture of one model.
+_COLUMNS = 4
+
+
+class _Canvas:
+    """A white picture to write on; everything lies on whole pixels."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self.image = image
+        self._draw = ImageDraw.Draw(image)
+
+    @classmethod
+    def empty(cls, width: int, height: int) -> _Canvas:
+        return cls(Image.new('RGB', (width, height), 'white'))
+
+    def write(
+        self,
+        place: tuple[float, float],
+        text: str,
+        size: int = _TEXT,
+        anchor: str = 'la',
+        weight: str = 'normal',
+    ) -> None:
+        """Write lines; ``anchor`` as in Pillow, which says what is at the place."""
+        lines = drawable_lines(text, weight)
+        align = {'l': 'left', 'm': 'center', 'r': 'right'}[anchor[0]]
+        font = _font(size, weight)
+        if len(lines) > 1:
+            anchor = f'{anchor[0]}{"a" if anchor[1] in "at" else anchor[1]}'
+        self._draw.text(
+            place, '\n'.join(lines), 'black', font, anchor, spacing=4, align=align
+        )
+
+    def paste(self, pixels: np.ndarray, left: int, top: int) -> None:
+        self.image.paste(Image.fromarray(pixels), (left, top))
+
+    def color_bar(
+        self, colors: ScalarMappable, left: int, top: int, height: int
+    ) -> None:
+        """Draw what colors mean: the number at the top, its half, and 0."""
+        low, high = colors.get_clim()
+        bar = color_table(colors, height)[::-1, None].repeat(_BAR, axis=1)
+        self.paste(bar, left, top)
+        values = colors.get_array()
+        more = '\u2265' if values is not None and values.max() > high else ''
+        for share, anchor in ((0, 'la'), (0.5, 'lm'), (1, 'ld')):
+            value = high + share * (low - high)
+            place = (left + _BAR + 4, top + share * height)
+            self.write(place, f'{more * (not share)}{value:.3g}', _NUMBER, anchor)
+
+
+def color_table(colors: ScalarMappable, count: int) -> np.ndarray:
+    """Give the colors of evenly spread values, the lowest first: uint8, (count, 3)."""
+    values = np.linspace(*colors.get_clim(), count)
+    shares = np.asarray(colors.cmap(colors.norm(values)))[:, :3]
+    return np.rint(shares * 255).astype(np.uint8)
+
+
+@cache
+def _font(size: int, weight: str = 'normal') -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(findfont(FontProperties(weight=weight)), size)
+
+
+def drawable_lines(text: str, weight: str = 'normal') -> list[str]:
+    """Give the lines of a text as :func:`.drawable` makes them."""
+    return [drawable(line, weight) for line in text.split('\n')]
+
+
+def _text_width(text: str, size: int = _TEXT, weight: str = 'normal') -> int:
+    font = _font(size, weight)
+    return ceil(max(font.getlength(line) for line in drawable_lines(text, weight)))
+
+
+def _enlarged(row: Row, scale: int, outline: np.ndarray | None) -> np.ndarray:
+    """Repeat the pixels of a row's images, and outline an object on them."""
+    images = row.images.repeat(scale, axis=1).repeat(scale, axis=2)
+    if row.outlined and outline is not None:
+        for image, mask in zip(images, outline, strict=True):
+            inside = np.uint8(mask).repeat(scale, axis=0).repeat(scale, axis=1)
+            # Outside the image there is none of it: the outline is closed there.
+            core = cv2.erode(
+                inside, np.ones((5, 5)), borderType=cv2.BORDER_CONSTANT, borderValue=0
+            )
+            image[(inside > core)] = OUTLINE
+    return images
+
 
 def assemble(
-    rows: dict[str, Row],
+    rows: Mapping[str, Row],
     title: str = '',
     frames: Sequence[int] | None = None,
     outline: np.ndarray | None = None,
 ) -> np.ndarray:
     """Put rows together to one labeled picture.
 
+    Every pixel of an image becomes a square of pixels of the picture, in its color.
+
     Args:
-        rows (dict[str, Row]): name and images of every row, see
+        rows (Mapping[str, Row]): name and images of every row, see
             :func:`prediction_rows`; all with the same number of images.
         title (str): headline. Defaults to none.
         frames (Sequence[int], optional): number of the frame in each column. Defaults
@@ -41,53 +138,98 @@ def assemble(
         np.ndarray: uint8, shape (height, width, 3), RGB.
     """
     count, height, width = next(iter(rows.values())).images.shape[:3]
-    labels = {name: f'{name}\n{row.note}'.strip() for name, row in rows.items()}
-    # Inches: an image is one wide, labels stand left of them and color bars right.
-    longest = max(len(line) for text in labels.values() for line in text.splitlines())
-    left = max(1.45, 0.08 * longest + 0.1)
-    size = (count + left + 0.55, len(rows) * (height / width + 0.08) + 0.7)
-    figure = Figure(size, dpi=110)
-    canvas = FigureCanvasAgg(figure)
-    grid = figure.subplots(
-        len(rows),
-        count + 1,
-        squeeze=False,
-        width_ratios=[*[1] * count, 0.12],
-        gridspec_kw=dict(
-            left=left / size[0],
-            right=1 - 0.4 / size[0],
-            bottom=0.05 / size[1],
-            top=1 - 0.6 / size[1],
-            wspace=0.05,
-            hspace=0.12,
-        ),
+    scale = ceil(_WIDTH / width)
+    height, width = height * scale, width * scale
+    labels = {
+        name: f'{name}\n{_wrapped(row.note)}'.strip() for name, row in rows.items()
+    }
+    left = max(_text_width(label) for label in labels.values()) + 3 * _GAP
+    top = _TITLE + _TEXT + 5 * _GAP
+    right = left + count * (width + _GAP)
+    bars = 9 * _NUMBER if any(row.colors for row in rows.values()) else _GAP
+    headline = left + _text_width(title, _TITLE, 'bold') + _GAP
+    canvas = _Canvas.empty(
+        max(right + bars, headline), top + len(rows) * (height + _GAP) + _GAP
     )
-    for (*axes, bar), (name, row) in zip(grid, rows.items(), strict=True):
-        for column, image in enumerate(row.images):
-            # Pixels of small videos stay squares; large ones are smoothed when shrunk.
-            axes[column].imshow(image, interpolation='auto')
-            axes[column].set(xticks=[], yticks=[], frame_on=False, autoscale_on=False)
-            if row.outlined and outline is not None and outline[column].any():
-                # A border, to close the outline of what leaves the image.
-                ring = np.pad(outline[column], 1)
-                y, x = (np.arange(-1, length - 1) for length in ring.shape)
-                axes[column].contour(x, y, ring, [0.5], colors=OUTLINE)
-        axes[0].set_ylabel(labels[name], rotation=0, ha='right', va='center')
-        if row.colors is None:
-            bar.remove()
-        else:
-            figure.colorbar(row.colors, cax=bar).ax.tick_params(labelsize=8)
-    for column, axes in enumerate(grid[0, :count]):
-        axes.set_title(f'frame {frames[column] if frames else column}', fontsize=10)
-    figure.suptitle(
-        drawable(title, 'bold'),
-        x=left / size[0],
-        ha='left',
-        weight='bold',
-        parse_math=False,
+    canvas.write((left, 2 * _GAP), title, _TITLE, weight='bold')
+    for column in range(count):
+        middle = left + column * (width + _GAP) + width / 2
+        text = f'frame {frames[column] if frames else column}'
+        canvas.write((middle, top - _GAP), text, anchor='md')
+    for (name, row), y in zip(
+        rows.items(), range(top, canvas.image.height, height + _GAP), strict=False
+    ):
+        canvas.write((left - 2 * _GAP, y + height / 2), labels[name], anchor='rm')
+        for column, image in enumerate(_enlarged(row, scale, outline)):
+            canvas.paste(image, left + column * (width + _GAP), y)
+        if row.colors is not None:
+            canvas.color_bar(row.colors, right + _GAP, y, height)
+    return np.asarray(canvas.image)
+
+
+def _wrapped(note: str) -> str:
+    """Break a note that would push the images away."""
+    return note.replace(' of ', '\nof ')
+
+
+def play(
+    lines: Mapping[str, Mapping[str, Row]],
+    title: str = '',
+    frames: Sequence[int] | None = None,
+    outline: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
+    """Put rows next to each other, for a moving picture.
+
+    Args:
+        lines (Mapping[str, Mapping[str, Row]]): rows of each model, see
+            :func:`assemble`, by its name, which stands left of them.
+        title (str): headline. Defaults to none.
+        frames (Sequence[int], optional): number of each frame. Defaults to 0, 1, 2 ...
+        outline (np.ndarray, optional): bool, shape (t, H, W): an object to outline.
+
+    Yields:
+        np.ndarray: a frame, uint8, shape (height, width, 3), RGB, both even.
+    """
+    parts = [(name, [*rows.items()]) for name, rows in lines.items() if rows]
+    if len(parts) == 1 and len(parts[0][1]) > _COLUMNS:
+        name, rows = parts[0]
+        columns = ceil(len(rows) / ceil(len(rows) / _COLUMNS))
+        starts = range(0, len(rows), columns)
+        parts = [(name, rows[start : start + columns]) for start in starts]
+    count, height, width = parts[0][1][0][1].images.shape[:3]
+    scale = ceil(_PLAYING_WIDTH / width)
+    height, width = height * scale, width * scale
+    left = max(_text_width(name) for name, _ in parts) + 2 * _GAP
+    top = _TITLE + 4 * _GAP
+    caption = 2 * (_TEXT + 4) + _GAP
+    step = width + _BAR + 4 * _NUMBER + _GAP, height + caption + 2 * _GAP
+    number = f'frame {max(frames) if frames else count}'
+    headline = (
+        left + _text_width(title, _TITLE, 'bold') + _text_width(number) + 4 * _GAP
     )
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    size = (
+        max(left + max(len(rows) for _, rows in parts) * step[0], headline),
+        top + len(parts) * step[1],
+    )
+    canvas = _Canvas.empty(*(2 * ceil(length / 2) for length in size))
+    canvas.write((left, _GAP), title, _TITLE, weight='bold')
+    places = []
+    for line, (name, rows) in enumerate(parts):
+        y = top + line * step[1] + caption
+        canvas.write((left - _GAP, y + height / 2), name, anchor='rm')
+        for column, (label, row) in enumerate(rows):
+            x = left + column * step[0]
+            canvas.write((x, y - _GAP), f'{label}\n{row.note}'.strip(), anchor='ld')
+            if row.colors is not None:
+                canvas.color_bar(row.colors, x + width + 4, y, height)
+            places.append((_enlarged(row, scale, outline), x, y))
+    corner = canvas.image.width - _GAP, _GAP
+    for index in range(count):
+        frame = _Canvas(canvas.image.copy())
+        frame.write(corner, f'frame {frames[index] if frames else index}', anchor='ra')
+        for images, x, y in places:
+            frame.paste(images[index], x, y)
+        yield np.asarray(frame.image)
 
 
 def draw_prediction(
@@ -113,14 +255,18 @@ def draw_prediction(
     sample = sample.cpu()
     criterion = copy.deepcopy(model.criterion).cpu()
     rows = prediction_rows(clip.float() / 255, sample, criterion)
-    title = (
-        f'{shorten(name, MAX_TITLE)}   {sample.mask.float().mean():.0%} masked, '
-        f'error {sample.token_error[sample.mask].mean():.3f}'
-    )
     outline = None
     if 'object_mask' in sample:
         outline = np.asarray(sample.object_mask)[list(criterion.target.frames)]
     frames = criterion.target.frames
     if numbers is not None:
         frames = [numbers[frame] for frame in frames]
+    title = f'{shorten(name, MAX_TITLE)}   {describe(sample)}'
     return assemble(rows, title.strip(), frames, outline)
+
+
+def describe(sample: ActionDataSample) -> str:
+    """Say how much of a clip was hidden, and how large the error is."""
+    masked = 100 * sample.mask.float().mean()
+    error = sample.token_error[sample.mask].mean()
+    return f'{masked:.4g}% masked, error {error:.3f}'

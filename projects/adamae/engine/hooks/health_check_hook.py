@@ -90,7 +90,7 @@ class HealthCheckHook(Hook):
                     f'iteration {iteration}: the token sampler has collapsed: its '
                     f'entropy, {mean:.3f}, is that of {effective:.1f} equally likely '
                     f'tokens, and {drawn} of {tokens} are drawn, so the others are '
-                    'left to chance. Look at tools/visualise.py; a lower learning '
+                    'left to chance. Look at tools/visualize.py; a lower learning '
                     'rate, model.loss.entropy_weight or model.sampler.mix_uniform '
                     'keep it open (docs/options.md)',
                 )

@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ..tokens import denormalize_patches, gather_tokens, normalize_patches
+from ..tokens import gather_tokens, normalize_patches, token_statistics
 
 
 class TokenTarget(nn.Module):
@@ -22,6 +22,7 @@ class TokenTarget(nn.Module):
     Attributes:
         out_channels (int): P, values per token that the decoder has to predict.
         frames (tuple[int, ...]): a frame of every time step that is predicted.
+        predicted_frames (tuple[int, ...]): all frames that are predicted.
     """
 
     def __init__(
@@ -34,7 +35,8 @@ class TokenTarget(nn.Module):
         self.norm_pix = norm_pix
         self.token_shape = tuple(token_shape)
         self.out_channels = prod(token_shape)
-        self.frames = tuple(range(0, grid_size[0] * token_shape[0], token_shape[0]))
+        self.predicted_frames = tuple(range(grid_size[0] * token_shape[0]))
+        self.frames = self.predicted_frames[:: token_shape[0]]
 
     def forward(self, patches: Tensor, ids: Tensor | None = None) -> Tensor:
         """Turn pixels into what the decoder has to predict.
@@ -50,8 +52,26 @@ class TokenTarget(nn.Module):
         """
         return (normalize_patches(patches) if self.norm_pix else patches).flatten(2)
 
+    def statistics(
+        self, patches: Tensor, ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute what :meth:`forward` subtracts and divides by to normalize.
+
+        Args:
+            patches (Tensor): pixels, as in :meth:`forward`.
+            ids (Tensor, optional): as in :meth:`forward`.
+
+        Returns:
+            tuple[Tensor, Tensor]: mean and deviation, shape (B, K, 1, C).
+        """
+        return token_statistics(patches)
+
     def to_pixels(
-        self, values: Tensor, patches: Tensor, ids: Tensor | None = None
+        self,
+        values: Tensor,
+        patches: Tensor,
+        ids: Tensor | None = None,
+        statistics: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Turn predictions back into pixels: the inverse of :meth:`forward`.
 
@@ -60,12 +80,17 @@ class TokenTarget(nn.Module):
             patches (Tensor): true pixels, as in :meth:`forward`; where targets are
                 normalized, their mean and standard deviation are put back.
             ids (Tensor, optional): as in :meth:`forward`.
+            statistics (tuple[Tensor, Tensor], optional): put these back instead, as
+                from :meth:`statistics`; of ``patches``, only the shape is used then.
 
         Returns:
             Tensor: pixels, about in [0, 1], shape of ``patches``.
         """
         values = values.reshape(patches.shape)
-        return denormalize_patches(values, patches) if self.norm_pix else values
+        if not self.norm_pix:
+            return values
+        mean, std = statistics or self.statistics(patches, ids)
+        return values * std + mean
 
 
 class FrameTarget(TokenTarget):
@@ -96,7 +121,7 @@ class FrameTarget(TokenTarget):
         steps, rows, columns = grid_size
         tubelet = token_shape[0]
         frames = torch.linspace(0, steps * tubelet - 1, steps).long()
-        self.frames = tuple(frames.tolist())
+        self.frames = self.predicted_frames = tuple(frames.tolist())
         offsets = frames - torch.arange(steps) * tubelet
         # For every token of the clip.
         offsets = offsets.repeat_interleave(rows * columns).unsqueeze(0)
@@ -110,12 +135,22 @@ class FrameTarget(TokenTarget):
         mean, std = self._mean_and_std(frame)
         return (frame - mean) / std
 
+    def statistics(
+        self, patches: Tensor, ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute mean and deviation of the frame to predict, shape (B, K, 1)."""
+        return self._mean_and_std(self._frame(patches, ids))
+
     def to_pixels(
-        self, values: Tensor, patches: Tensor, ids: Tensor | None = None
+        self,
+        values: Tensor,
+        patches: Tensor,
+        ids: Tensor | None = None,
+        statistics: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Repeat the frame in its token; see :meth:`TokenTarget.to_pixels`."""
         if self.norm_pix:
-            mean, std = self._mean_and_std(self._frame(patches, ids))
+            mean, std = statistics or self.statistics(patches, ids)
             values = values * std + mean
         pixels = values.unflatten(-1, (-1, patches.shape[-1]))
         return pixels.repeat(1, 1, self.token_shape[0], 1)

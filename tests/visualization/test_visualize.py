@@ -9,6 +9,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
 
+from projects.adamae.apis import pictures
 from projects.adamae.apis.pictures import picture_path
 from projects.adamae.visualization import sheet
 from projects.adamae.visualization.rows import Row
@@ -17,7 +18,7 @@ from tests.helpers import run_tool, tiny_model_cfg, video_dataset_cfg, write_vid
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp('visualise')
+    root = tmp_path_factory.mktemp('visualize')
     write_videos(root / 'videos', 3, frames=20)
     (root / 'videos/bad.mp4').write_text('no video\n' * 300)
     names = ('0.mp4', 'bad.mp4', '1.mp4')
@@ -42,7 +43,7 @@ def draw(root, tmp_path, capsys):
         code = 0
         try:
             run_tool(
-                'visualise', root / 'cfg.py', root / model, '--out', tmp_path, *args
+                'visualize', root / 'cfg.py', root / model, '--out', tmp_path, *args
             )
         except SystemExit as exit_info:
             code = exit_info.code
@@ -85,7 +86,7 @@ def test_every_video_and_model_has_its_picture(draw, root, tmp_path_factory):
 def test_frames_have_their_numbers_in_the_video(draw, root, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        sheet,
+        pictures,
         'assemble',
         lambda rows, title, frames, outline: (
             seen.append([*frames]) or np.zeros((2, 2, 3), 'u1')
@@ -124,3 +125,12 @@ def test_long_names_stay_apart(tmp_path):
     assert len(paths) == 2
     for path in paths:
         Image.new('RGB', (2, 2)).save(path)
+
+
+def test_old_name_of_the_tool(root, tmp_path, capsys):
+    """It says the new one, once, and draws."""
+    good = root / 'videos/0.mp4'
+    arguments = (root / 'cfg.py', root / 'a.pth', '--out', tmp_path, '--video', good)
+    run_tool('visualise', *arguments)
+    assert len([*tmp_path.glob('*.png')]) == 1
+    assert capsys.readouterr().err.count('is now visualize.py') == 1
