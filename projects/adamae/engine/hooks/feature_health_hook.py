@@ -30,10 +30,10 @@ class FeatureHealthHook(PeriodicHook):
 
     A few fixed videos are encoded without a mask; the vector of a video is the mean
     over its tokens. In a distributed run each process encodes its share. Names are in
-    docs/training.md, "Is the run healthy?". The k-NN classifies every second of these
-    videos by the others, and only where two or more of each class are among them; to
-    measure it on a whole dataset, there is :class:`.KnnHook`. Training goes on as if
-    nothing had happened. Videos that cannot be read are left out.
+    docs/training.md, "Is the run healthy?". The k-NN classifies every second video of
+    each class by the others, where two or more of a class are among those; to measure
+    it on a whole dataset, there is :class:`.KnnHook`. Training goes on as if nothing
+    had happened. Videos that cannot be read are left out.
 
     Args:
         layers (Sequence[int], optional): blocks of the encoder, the first is 1.
@@ -75,6 +75,7 @@ class FeatureHealthHook(PeriodicHook):
                 f'{depth}, got {bad[0]}'
             )
         self._layers = layers
+        self._told = False
         self._labels = torch.from_numpy(names_and_labels(self.videos)[1])
 
     def evaluate(self, runner: Runner, videos: FixedVideos, step: int) -> None:
@@ -82,8 +83,14 @@ class FeatureHealthHook(PeriodicHook):
         model = unwrap_model(runner.model)
         with preserve_training_state(model):
             vectors, read = self._extract(model, videos)
+        lost = len(read) - int(read.sum())
+        if lost and not self._told:
+            self._told = True
+            runner.logger.warning(
+                f'{type(self).__name__}: {lost} of {len(read)} videos cannot be read; '
+                'they are left out'
+            )
         if not read.any():
-            runner.logger.warning(f'{type(self).__name__}: no video can be read')
             return
         scalars = {f'health/{k}': rankme(v[read]) for k, v in vectors.items()}
         scalars |= _knn(vectors['rankme'][read], self._labels[read])
@@ -125,7 +132,7 @@ def _gather(share: Tensor, length: int) -> Tensor:
 
 @contextmanager
 def _block_outputs(
-    blocks: nn.Module, layers: Sequence[int]
+    blocks: nn.Sequential, layers: Sequence[int]
 ) -> Iterator[dict[int, list[Tensor]]]:
     """Keep the mean over the tokens of what blocks give, batch by batch."""
     outputs: dict[int, list[Tensor]] = {layer: [] for layer in layers}
@@ -143,10 +150,11 @@ def _block_outputs(
 
 
 def _knn(vectors: Tensor, labels: Tensor) -> dict[str, float]:
-    """Classify every second video by the others, if that can mean something."""
-    bank, queries = slice(0, None, 2), slice(1, None, 2)
+    """Classify every second video of each class by the others, if that means much."""
     if labels.ndim > 1 or (labels < 0).any() or len(labels) < 2:
         return {}
+    order = labels.argsort(stable=True)
+    bank, queries = order[::2], order[1::2]
     classes = len(labels[bank].unique())
     if classes < 2 or len(labels[bank]) < 2 * classes:
         return {}

@@ -62,9 +62,9 @@ class HealthCurvesHook(Hook):
         if not curves:
             return
         clips = len(model.last_step.ids)
-        sums = [values.sum() for values in curves.values()]
+        values = torch.stack([*curves.values()])
         # One exchange, and not when the numbers are read: that is not on all processes.
-        sums = torch.stack([*sums, torch.full_like(sums[0], clips)])
+        sums = torch.cat([values.sum(dim=1), values.new_full((1,), clips)])
         all_reduce(sums)
         means = (sums[:-1] / sums[-1]).unbind()
         names = (f'health/{name}' for name in curves)

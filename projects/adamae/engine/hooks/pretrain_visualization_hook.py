@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from mmaction.registry import HOOKS
 from mmengine.dataset import pseudo_collate
@@ -62,5 +64,7 @@ class PretrainVisualizationHook(PeriodicHook):
             if isinstance(packed, Exception):
                 runner.logger.warning(f'{type(self).__name__}: {packed}')
             else:
-                name = video_name(videos.get_data_info(number))
+                # Folder and file: the whole path would be cut in its middle.
+                path = video_name(videos.get_data_info(number))
+                name = '/'.join(Path(path).parts[-2:])
                 self._clips.append((number, name, packed))

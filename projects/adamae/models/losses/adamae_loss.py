@@ -138,9 +138,10 @@ class AdaMAELoss(BaseModule):
 
         Returns:
             dict[str, Tensor]: ``token_error``, float32, shape (B, K), without gradient;
-            scalars: ``loss_reconstruction`` and, for a learned sampler, ``loss_sampling`` (weight applied), ``sampler_entropy``, the
-            entropy of P over that of the uniform distribution, in [0, 1], and where
-            it has a weight ``loss_entropy`` (weight applied).
+            scalars: ``loss_reconstruction`` and, for a learned sampler,
+            ``loss_sampling`` (weight applied), ``sampler_entropy``, the entropy of P
+            over that of the uniform distribution, in [0, 1], and where it has a weight
+            ``loss_entropy`` (weight applied).
 
         Raises:
             ValueError: if the policy needs the order of a draw and the mask was forced.
