@@ -167,7 +167,7 @@ def fake_runner(step, iteration=0):
         iter=iteration,
         train_dataloader=[None] * 10,
         visualizer=visualizer,
-        logger=SimpleNamespace(info=lambda text: None),
+        logger=SimpleNamespace(info=lambda _: None, warning=lambda _: None),
     )
 
 
@@ -212,14 +212,12 @@ def test_a_block_that_does_not_exist(root, tmp_path):
 TWO = """
 import json, sys
 import torch
-from mmengine.config import Config
-from mmengine.dist import init_dist
 from mmengine.registry import init_default_scope
 import projects.adamae
 from tests.engine.hooks import test_health_hooks as tests
 
 torch.set_num_threads(1)
-init_dist('pytorch', backend='gloo')
+torch.distributed.init_process_group('gloo')
 init_default_scope('mmaction')
 print(json.dumps(tests.measure(sys.argv[1], torch.distributed.get_rank(), 2)))
 """
