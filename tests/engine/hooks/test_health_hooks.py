@@ -12,14 +12,18 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.testing import assert_close
 
 from projects.adamae.analysis.health import rankme, sampling_curves
 from projects.adamae.datasets.fixed_videos import FixedVideos
-from projects.adamae.engine.hooks import FeatureHealthHook, HealthCurvesHook
+from projects.adamae.engine.hooks import (
+    FeatureHealthHook,
+    HealthCurvesHook,
+    PretrainVisualizationHook,
+)
 from projects.adamae.evaluation.features import extract
 from projects.adamae.models.tokens import TrainingStep
 from tests.helpers import (
@@ -32,7 +36,13 @@ from tests.helpers import (
 
 HOOKS = [
     dict(type='HealthCurvesHook', interval=2),
-    dict(type='FeatureHealthHook', num_videos=8, batch_size=2, num_workers=0),
+    dict(
+        type='FeatureHealthHook',
+        num_videos=8,
+        interval=1,
+        batch_size=2,
+        num_workers=0,
+    ),
     dict(type='PretrainVisualizationHook', num_videos=1, interval=2),
 ]
 
@@ -209,6 +219,26 @@ def test_a_block_that_does_not_exist(root, tmp_path):
         Runner.from_cfg(cfg).train()
 
 
+@pytest.mark.parametrize(
+    'epochs, iterations, expected',
+    [
+        (800, 800 * 660, 80),
+        (3200, 3200 * 37, 320),
+        (40, 4000, 20),  # 2000 iterations apart
+        (11, 1100, -1),
+        (1, 5000, 1),
+    ],
+)
+def test_ten_times_a_run_but_not_too_often(epochs, iterations, expected):
+    loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+    runner = SimpleNamespace(max_epochs=epochs, max_iters=iterations, train_loop=loop)
+    assert PretrainVisualizationHook()._every(runner) == expected
+    assert PretrainVisualizationHook(interval=3)._every(runner) == 3
+    runner.train_loop = None  # by iteration
+    of_iterations = -1 if expected < 0 else max(2000, iterations // 10)
+    assert FeatureHealthHook()._every(runner) == of_iterations
+
+
 TWO = """
 import json, sys
 import torch
@@ -232,7 +262,7 @@ def measure(checkpoint, rank, world_size):
     runner.model.load_state_dict(saved['state_dict'])
     runner.cfg = Config(saved['cfg'])
     runner.train_loop = None
-    hook = FeatureHealthHook(num_videos=9, batch_size=2, num_workers=0)
+    hook = FeatureHealthHook(num_videos=9, interval=1, batch_size=2, num_workers=0)
     hook.before_train(runner)
     hook.evaluate(runner, hook.videos, 1)
     return [scalars for _, scalars in told]

@@ -12,7 +12,9 @@ from ...datasets.fixed_videos import FixedVideos
 from ...models.mae_recognizer import MAERecognizer
 from ...utils.wrappers import unwrap_model
 
+# Seconds each, a picture about one; 2000 steps of a recipe take some 20 minutes.
 _TIMES = 10
+_APART = 2000  # iterations
 
 
 class PeriodicHook(Hook):
@@ -25,7 +27,8 @@ class PeriodicHook(Hook):
     Args:
         num_videos (int): how many; see :class:`.FixedVideos`.
         interval (int, optional): epochs from one evaluation to the next. Defaults to
-            None: a tenth of the run. -1 is never.
+            None: ten in a run, but at least 2000 iterations apart, and none in a run
+            that is shorter than that. -1 is never.
     """
 
     def __init__(self, num_videos: int, interval: int | None = None) -> None:
@@ -37,7 +40,7 @@ class PeriodicHook(Hook):
         """Choose the videos."""
         self.videos = None
         model = unwrap_model(runner.model)
-        if not isinstance(model, MAERecognizer):
+        if not isinstance(model, MAERecognizer) or self._every(runner) < 1:
             return
         name = type(self).__name__
         if any(hasattr(parameter, 'to_local') for parameter in model.parameters()):
@@ -66,12 +69,20 @@ class PeriodicHook(Hook):
             self._evaluate_if_due(runner, runner.epoch + 1, runner.max_epochs)
 
     def _evaluate_if_due(self, runner: Runner, done: int, length: int) -> None:
-        interval = self.interval
-        if interval is None:
-            interval = max(1, length // _TIMES)
-        due = interval > 0 and (done % interval == 0 or done == length)
-        if due and self.videos:
+        if self.videos and (done % self._every(runner) == 0 or done == length):
             self.evaluate(runner, self.videos, done)
+
+    def _every(self, runner: Runner) -> int:
+        """Give the epochs (iterations) from one evaluation to the next, < 1: never."""
+        if self.interval is not None:
+            return self.interval
+        iterations = runner.max_iters
+        if iterations < _APART:
+            return -1
+        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        length = runner.max_epochs if by_epoch else iterations
+        apart = max(_APART, iterations // _TIMES)
+        return -(-apart * length // iterations)  # rounded up
 
     @abstractmethod
     def evaluate(self, runner: Runner, videos: FixedVideos, step: int) -> None:
