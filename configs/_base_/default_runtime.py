@@ -14,9 +14,9 @@ default_hooks = dict(
     unreadable_videos=dict(type='UnreadableVideosHook', max_share=None),
     # Curves and pictures of pre-training (docs/training.md, "Is the run healthy?").
     health_curves=dict(type='HealthCurvesHook', interval=50),  # iterations
-    # Ten times in a run; never in one of less than 2000 iterations.
-    feature_health=dict(type='FeatureHealthHook'),
-    visualization=dict(type='PretrainVisualizationHook'),
+    # Epochs; None: ten times a run, never in one of less than 5000 iterations.
+    feature_health=dict(type='FeatureHealthHook', interval=None),
+    visualization=dict(type='PretrainVisualizationHook', interval=None),
 )
 custom_hooks = [
     dict(type='CheckpointCheckHook'),

@@ -224,8 +224,8 @@ def test_a_block_that_does_not_exist(root, tmp_path):
     [
         (800, 800 * 660, 80),
         (3200, 3200 * 37, 320),
-        (40, 4000, 20),  # 2000 iterations apart
-        (11, 1100, -1),
+        (40, 10000, 20),  # 5000 iterations apart
+        (40, 4000, -1),
         (1, 5000, 1),
     ],
 )
@@ -235,7 +235,7 @@ def test_ten_times_a_run_but_not_too_often(epochs, iterations, expected):
     assert PretrainVisualizationHook()._every(runner) == expected
     assert PretrainVisualizationHook(interval=3)._every(runner) == 3
     runner.train_loop = None  # by iteration
-    of_iterations = -1 if expected < 0 else max(2000, iterations // 10)
+    of_iterations = -1 if expected < 0 else max(5000, iterations // 10)
     assert FeatureHealthHook()._every(runner) == of_iterations
 
 

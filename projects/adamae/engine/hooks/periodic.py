@@ -12,9 +12,9 @@ from ...datasets.fixed_videos import FixedVideos
 from ...models.mae_recognizer import MAERecognizer
 from ...utils.wrappers import unwrap_model
 
-# Seconds each, a picture about one; 2000 steps of a recipe take some 20 minutes.
+# An evaluation and four pictures take seconds, 5000 steps of a recipe most of an hour.
 _TIMES = 10
-_APART = 2000  # iterations
+_APART = 5000  # iterations
 
 
 class PeriodicHook(Hook):
@@ -27,7 +27,7 @@ class PeriodicHook(Hook):
     Args:
         num_videos (int): how many; see :class:`.FixedVideos`.
         interval (int, optional): epochs from one evaluation to the next. Defaults to
-            None: ten in a run, but at least 2000 iterations apart, and none in a run
+            None: ten in a run, but at least 5000 iterations apart, and none in a run
             that is shorter than that. -1 is never.
     """
 
