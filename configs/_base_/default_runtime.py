@@ -12,6 +12,11 @@ default_hooks = dict(
     onednn=dict(type='OneDNNHook', enabled=True),  # on AMD CPUs from Zen 5 on
     # A run stops when more videos are bad; None: 1%, of short lists up to 10 videos.
     unreadable_videos=dict(type='UnreadableVideosHook', max_share=None),
+    # Curves and pictures of pre-training (docs/training.md, "Is the run healthy?").
+    health_curves=dict(type='HealthCurvesHook', interval=50),  # iterations
+    # Epochs; None: ten times a run, never in one of less than 5000 iterations.
+    feature_health=dict(type='FeatureHealthHook', interval=None),
+    visualization=dict(type='PretrainVisualizationHook', interval=None),
 )
 custom_hooks = [
     dict(type='CheckpointCheckHook'),

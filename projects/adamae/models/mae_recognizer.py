@@ -13,7 +13,14 @@ from torch import Tensor
 
 from .backbones.masked_vit import MaskedVisionTransformer
 from .build import build_part
-from .tokens import TokenSample, check_mask, gather_tokens, patchify, split_ids
+from .tokens import (
+    TokenSample,
+    TrainingStep,
+    check_mask,
+    gather_tokens,
+    patchify,
+    split_ids,
+)
 
 
 @MODELS.register_module()
@@ -38,6 +45,8 @@ class MAERecognizer(BaseRecognizer):
 
     Attributes:
         compiled_loss (Callable, optional): see :meth:`compile_loss`.
+        last_step (TrainingStep, optional): of the last :meth:`loss`, for hooks; None
+            before, or if the loss is one that gives no ``token_error``.
 
     Raises:
         TypeError: if the backbone is another class.
@@ -81,7 +90,8 @@ class MAERecognizer(BaseRecognizer):
             in_channels=width,
             out_channels=self.criterion.target.out_channels,
         )
-        self.compiled_loss: Callable[..., dict[str, Tensor]] | None = None
+        self.compiled_loss: Callable[..., tuple] | None = None
+        self.last_step: TrainingStep | None = None
 
     def extract_feat(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Encode all tokens of clips, or the visible ones of a mask, (B, V, D)."""
@@ -127,15 +137,23 @@ class MAERecognizer(BaseRecognizer):
         mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses of a batch, see ``AdaMAELoss.forward``; uses no labels."""
-        return (self.compiled_loss or self._loss)(inputs, mask)
+        losses, self.last_step = (self.compiled_loss or self._loss)(inputs, mask)
+        return losses
 
-    def _loss(self, inputs: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+    def _loss(
+        self, inputs: Tensor, mask: Tensor | None
+    ) -> tuple[dict[str, Tensor], TrainingStep | None]:
         sample, latents = self.encode_visible(inputs, mask)
         ids, weights = sample.masked_ids, None
         if self.subset is not None:
             ids, weights = self.subset(sample.masked_ids, sample.log_probs)
         pred = self.decoder(latents, sample.visible_ids, ids)
-        return self.criterion(pred, self.pixels(inputs, ids), sample, ids, weights)
+        losses = self.criterion(pred, self.pixels(inputs, ids), sample, ids, weights)
+        error, log_probs = losses.pop('token_error', None), sample.log_probs
+        if error is None:
+            return losses, None
+        log_probs = None if log_probs is None else log_probs.detach()
+        return losses, TrainingStep(error, ids, log_probs)
 
     def compile_loss(self, **options: Any) -> None:
         """Let :meth:`loss` run by ``torch.compile(**options)`` from now on.

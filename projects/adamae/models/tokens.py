@@ -38,6 +38,45 @@ def floor_product(total: int, ratio: float) -> int:
     return int(round(total * ratio, 6))
 
 
+class TrainingStep(NamedTuple):
+    """What a training step knows of single tokens, without gradient.
+
+    Attributes:
+        token_error (Tensor): error of the predicted tokens, float32, shape (B, K).
+        ids (Tensor): which these are, int64, shape (B, K).
+        log_probs (Tensor, optional): see :class:`TokenSample`.
+    """
+
+    token_error: Tensor
+    ids: Tensor
+    log_probs: Tensor | None
+
+
+def entropy(log_probs: Tensor) -> Tensor:
+    """Compute the entropy of categorical distributions.
+
+    Args:
+        log_probs (Tensor): finite logarithms of probabilities, shape (..., N), float.
+
+    Returns:
+        Tensor: in nats, shape (...).
+    """
+    return -(log_probs.exp() * log_probs).sum(dim=-1)
+
+
+def effective_tokens(relative_entropy: float, num_tokens: int) -> float:
+    """Count the equally likely tokens whose entropy is the same: its exponential.
+
+    Args:
+        relative_entropy (float): entropy over that of the uniform distribution.
+        num_tokens (int): N.
+
+    Returns:
+        float: from 1 to N.
+    """
+    return num_tokens**relative_entropy
+
+
 def patchify(clips: Tensor, patch_size: int, tubelet_size: int) -> Tensor:
     """Cut clips into the pixels of their tokens.
 

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ...models.mae_recognizer import MAERecognizer
+from ...models.tokens import effective_tokens
 from ...utils.wrappers import unwrap_model
 from .deferred import DeferredScalars, logs_after
 
@@ -82,7 +83,7 @@ class HealthCheckHook(Hook):
             return
         if name == 'sampler_entropy':
             tokens, drawn = model.sampler.num_tokens, model.sampler.num_visible
-            effective = tokens**mean
+            effective = effective_tokens(mean, tokens)
             if effective < drawn:
                 self._warn(
                     runner,

@@ -10,7 +10,7 @@ from mmaction.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ..tokens import TokenSample, gather_tokens
+from ..tokens import TokenSample, entropy, gather_tokens
 from .reconstruction_target import TokenTarget
 from .sampling_policy import POLICIES, subtract_baseline
 
@@ -137,17 +137,21 @@ class AdaMAELoss(BaseModule):
                 to None: the mean.
 
         Returns:
-            dict[str, Tensor]: scalars; ``loss_reconstruction`` and, for a learned
-            sampler, ``loss_sampling`` (weight applied), ``sampler_entropy``, the
-            entropy of P over that of the uniform distribution, in [0, 1], and where
-            it has a weight ``loss_entropy`` (weight applied).
+            dict[str, Tensor]: ``token_error``, float32, shape (B, K), without gradient;
+            scalars: ``loss_reconstruction`` and, for a learned sampler,
+            ``loss_sampling`` (weight applied), ``sampler_entropy``, the entropy of P
+            over that of the uniform distribution, in [0, 1], and where it has a weight
+            ``loss_entropy`` (weight applied).
 
         Raises:
             ValueError: if the policy needs the order of a draw and the mask was forced.
         """
         ids = sample.masked_ids if ids is None else ids
         error = self.token_error(pred, patches, ids)
-        losses = {'loss_reconstruction': mean_over_masked(error, weights)}
+        losses = {
+            'token_error': error.detach(),
+            'loss_reconstruction': mean_over_masked(error, weights),
+        }
         log_probs = sample.log_probs
         if log_probs is None:
             return losses
@@ -159,8 +163,8 @@ class AdaMAELoss(BaseModule):
             rewards, weights
         )
         log_p = log_probs if self.entropy_weight else log_probs.detach()
-        entropy = -(log_p.exp() * log_p).sum(dim=1).mean() / log(log_p.shape[1])
-        losses['sampler_entropy'] = entropy.detach()
+        relative = entropy(log_p).mean() / log(log_p.shape[1])
+        losses['sampler_entropy'] = relative.detach()
         if self.entropy_weight:
-            losses['loss_entropy'] = -self.entropy_weight * entropy
+            losses['loss_entropy'] = -self.entropy_weight * relative
         return losses
