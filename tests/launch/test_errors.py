@@ -1,10 +1,12 @@
 """Errors on the command line."""
 
+import sys
+
 import pytest
 import torch
 
 from projects.adamae import launch
-from tests.helpers import load_tool, run_tool
+from tests.helpers import load_tool, run_command, run_tool
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,22 @@ def test_ctrl_c_is_one_line(capsys, advice, text):
         raise KeyboardInterrupt
     assert exit_info.value.code == 130
     assert capsys.readouterr().err == f'\n{text}\n'
+
+
+FAILS = """
+import atexit, os, sys
+from torch import distributed
+from projects.adamae import launch
+
+atexit.register(os.abort)  # as the threads of a process group may do
+distributed.init_process_group(
+    'gloo', init_method=f'file://{sys.argv[1]}', rank=0, world_size=1
+)
+with launch.errors_in_one_line(ValueError):
+    raise ValueError('missing')
+"""
+
+
+def test_threads_of_a_process_group_do_not_change_the_exit_code(tmp_path):
+    done = run_command(sys.executable, '-c', FAILS, tmp_path / 'store')
+    assert (done.returncode, done.stderr) == (2, 'error: missing\n')

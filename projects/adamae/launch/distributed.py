@@ -1,8 +1,10 @@
 """The processes of a run, and the device they compute on."""
 
+import atexit
 import os
 import socket
 import subprocess
+import sys
 import time
 from datetime import timedelta
 from logging import WARNING
@@ -83,6 +85,26 @@ def end_distributed() -> None:
     """
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def exit_with_code(code: int) -> None:
+    """Have the process exit with a code although there is a process group.
+
+    The others may wait in it, so it cannot be destroyed; its threads would abort the
+    process once in a while, with the code of that.
+
+    Args:
+        code (int): of the exit that follows.
+    """
+
+    def leave() -> None:
+        if torch.distributed.is_initialized():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    # Threads that write, as checkpoints, are waited for before that.
+    atexit.register(leave)
 
 
 def disable_amp_on_cpu(cfg: Config) -> None:

@@ -21,7 +21,7 @@ from mmengine.registry import Registry, build_from_cfg
 
 from ..engine.hooks import StopOnSignalHook
 from ..utils.text import printable
-from .distributed import rank_and_local_rank
+from .distributed import exit_with_code, rank_and_local_rank
 from .model_sizes import iter_dicts
 
 # How long a launcher may take to stop the other processes when one has ended.
@@ -73,6 +73,7 @@ def errors_in_one_line(
         yield
     except KeyboardInterrupt:
         print(f'\nstopped{interrupted and f"; {interrupted}"}', file=sys.stderr)
+        exit_with_code(128 + signal.SIGINT)
         raise SystemExit(128 + signal.SIGINT) from None
     except Exception as error:
         if rank_and_local_rank()[1] > 0:
@@ -82,6 +83,7 @@ def errors_in_one_line(
         if not is_clear:
             text += _save_traceback(error)
         print(f'error: {printable(text)}', file=sys.stderr, flush=True)
+        exit_with_code(2)
         raise SystemExit(2) from None
 
 

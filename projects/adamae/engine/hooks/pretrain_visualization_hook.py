@@ -24,7 +24,7 @@ from .training_state import preserve_training_state
 class PretrainVisualizationHook(PeriodicHook):
     """Draw the same videos every few epochs: what is seen, predicted and looked at.
 
-    The sheet of ``tools/visualise.py`` goes to every backend of the visualizer, as
+    The sheet of ``tools/visualize.py`` goes to every backend of the visualizer, as
     MMAction2's ``VisualizationHook`` does with frames, under the name
     ``masked_video_<number>``. Masks are drawn from the same random numbers each time,
     so pictures of two epochs differ by what was learned. The first process draws, from
