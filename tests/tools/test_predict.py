@@ -163,7 +163,7 @@ def test_names_of_the_config_or_numbers(toy, tmp_path, capfd):
         ('a\nb\na', "expected every name once, got 'a' for the numbers 0, 2"),
         (None, 'no such file; expected one with the name of a class in every line'),
         ('\ufeffa\nb\nc', 'begins with a byte-order mark'),
-        (b'\xe9\nb\nc', 'expected text in UTF-8, got the byte 0xe9 at 0'),
+        (b'\xe9\nb\nc', 'expected text in UTF-8, got the byte 0xe9'),
         ('\n'.join([*NAMES[1:], NAMES[0]]), 'labels mean other classes'),
     ],
 )

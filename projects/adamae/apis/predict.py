@@ -16,6 +16,7 @@ from ..checkpoints.io import read_dataset_meta
 from ..datasets.class_names import class_names, difference, known_names
 from ..datasets.from_config import innermost, iter_split_datasets
 from ..evaluation.ranking import Ranked, activation_of, rank, to_probabilities
+from ..utils.text import read_utf8
 from ..video.folder import find_videos
 from .videos import Outcome, Source, Videos, read_batches, run_batch
 
@@ -190,14 +191,7 @@ def find_files(sources: Sequence[str]) -> list[str]:
 def _read_list(path: str) -> list[str]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f'VIDEO: no such list: {path}')
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            lines = [line.rstrip('\r\n') for line in file]
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f'{path}: expected text in UTF-8, got the byte '
-            f'{error.object[error.start]:#x}'
-        ) from error
+    lines = read_utf8(path).replace('\r\n', '\n').split('\n')
     names = [line for line in lines if line.strip()]
     if not names:
         raise ValueError(f'{path}: expected the path of a video in each line, got none')

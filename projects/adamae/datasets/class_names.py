@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.fileio import join_path, list_from_file
 from mmengine.utils import is_abs
 
+from ..utils.text import not_utf8
 from .from_config import SPLITS, iter_datasets
 
 #: The file of names that ``tools/data/prepare.py`` writes beside its lists.
@@ -86,10 +87,7 @@ def class_names(dataset: Any, key: str) -> list[str] | None:
                 'every line, in the order of their numbers, or a list of names'
             ) from None
         except UnicodeDecodeError as error:
-            raise ValueError(
-                f'{where}: expected text in UTF-8, got the byte '
-                f'{error.object[error.start]:#x} at {error.start}'
-            ) from error
+            raise not_utf8(where, error) from error
         if names and names[0].startswith('\ufeff'):
             raise ValueError(
                 f'{where} begins with a byte-order mark, which would become part of '

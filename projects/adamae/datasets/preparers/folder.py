@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ...utils.text import not_utf8, read_utf8
 from ...video.folder import VIDEO_SUFFIXES, find_videos
 from .collection import Collection, Sample
 from .official import recognize
@@ -198,8 +199,8 @@ def _read_text(path: Path) -> str:
             f'labels: expected a file, found none at {path.resolve()}'
         )
     content = path.read_bytes()
-    encoding = 'utf-16' if content[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
-    if encoding != 'utf-16' and b'\0' in content:
+    is_utf16 = content[:2] in (b'\xff\xfe', b'\xfe\xff')
+    if not is_utf16 and b'\0' in content:
         raise ValueError(
             f'{path}: expected a text file with a table, got no text; save a '
             'spreadsheet as CSV (UTF-8)'
@@ -209,15 +210,12 @@ def _read_text(path: Path) -> str:
             f'{path}: expected a text file with a table, got a spreadsheet or an '
             'archive; save it as CSV (UTF-8)'
         )
+    if not is_utf16:
+        return read_utf8(path)
     try:
-        return content.decode(encoding)
+        return content.decode('utf-16')
     except UnicodeDecodeError as error:
-        line = content.count(b'\n', 0, error.start) + 1
-        raise ValueError(
-            f'{path}: line {line}: expected text in UTF-8, got the byte '
-            f'{content[error.start]:#x}; convert it: iconv -f WINDOWS-1252 -t UTF-8 '
-            f'{path} > NEW'
-        ) from error
+        raise not_utf8(path, error, 'save it as CSV (UTF-8)') from error
 
 
 def _find_columns(

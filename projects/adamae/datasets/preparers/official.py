@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from ...utils.text import printable, some
+from ...utils.text import printable, read_utf8, some
 from ...video.folder import VIDEO_SUFFIXES, find_videos
 from .collection import Collection, Sample
 
@@ -355,10 +355,7 @@ def read_lines(file: Path) -> list[str]:
     Raises:
         ValueError: if it is no text in UTF-8.
     """
-    try:
-        return file.read_text('utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{file}: expected text in UTF-8, got "{error}"') from None
+    return read_utf8(file).splitlines()
 
 
 def class_names(numbers: Mapping[str, int], file: Path, first: int = 0) -> list[str]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import av
 
+from ...utils.text import read_utf8
 from ...video.error import PYAV_ERRORS
 from ...video.folder import VIDEO_SUFFIXES
 from .collection import Collection, Sample
@@ -274,12 +275,7 @@ def _find(line: _Line, names: Mapping[str, str], root: str) -> str | None:
 def _lines(tables: Sequence[Path]) -> Iterator[_Line]:
     for file in tables:
         try:
-            text = file.read_text('utf-8-sig')
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f'{file}: expected text in UTF-8, got "{error}"; convert it: '
-                f'iconv -f ISO-8859-1 -t UTF-8 {file} > NEW'
-            ) from None
+            text = read_utf8(file)
         except OSError as error:
             raise FileNotFoundError(
                 f'--labels: expected a table of segments, got {file}: {error.strerror}'
