@@ -172,7 +172,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.config and args.seeds and len(args.seeds) == 1:
         seeds = list(range(args.seeds[0]))
     jobs = args.jobs or len(study.visible_devices()) or 2
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     errors = FileNotFoundError, RuntimeError, ValueError
     with launch.errors_in_one_line(*errors, interrupted=launch.GO_ON):
         if not seeds:

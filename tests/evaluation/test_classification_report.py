@@ -201,3 +201,12 @@ def test_picture(count, tmp_path):
     assert dark > 0.003
     empty = draw_confusion_matrix(np.zeros((count, count), int))
     assert empty.shape[2] == 3
+
+
+@pytest.mark.parametrize(('classes', 'said'), [(5, False), (6, True)])
+def test_top5_of_five_classes_says_nothing(tmp_path, monkeypatch, classes, said):
+    printed = []
+    module = 'projects.adamae.evaluation.classification_report'
+    monkeypatch.setattr(f'{module}.print_log', lambda text, _: printed.append(text))
+    report(tmp_path, torch.eye(classes), range(classes))
+    assert 'top-1 100.00%' in printed[0] and ('top-5' in printed[0]) == said

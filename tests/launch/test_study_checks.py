@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -285,6 +286,9 @@ def test_a_folder_belongs_to_one_study(own):
 def test_command_line(own, capsys):
     options = ['--config', 'toy_pretrain.py', '--seeds', '2', '--dry-run']
     run_tool('study', *options, '--samplers', 'adaptive,random', 'tube')
+    for number in (signal.SIGTERM, signal.SIGHUP):  # lets runs save and end
+        with pytest.raises(SystemExit, match=str(128 + number)):
+            signal.raise_signal(number)
     assert '6 pre-trainings (3 strategies x 2 seeds)' in capsys.readouterr().out
     assert not (own / 'work_dirs').exists()
     with pytest.raises(SystemExit, match='2'):

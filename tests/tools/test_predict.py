@@ -198,6 +198,7 @@ def test_what_cannot_predict(toy, tmp_path, capfd):
         ((toy.cfg, toy.named, tmp_path / 'labeled.txt'), {}, 'none of its 1 lines'),
         ((toy.cfg, toy.named, tmp_path / 'no.txt'), {}, 'no such list: '),
         ((toy.cfg, toy.named, tmp_path), {}, 'holds no video'),
+        ((toy.cfg, toy.named, ''), {}, 'expected a path, got an empty one'),
         ((toy.cfg, toy.named, video, '--out', 'a.xls'), {}, 'ends in .csv or .json'),
         ((toy.cfg, toy.named, video, '--out', tmp_path / 'a.csv'), {}, 'is a folder'),
     ):

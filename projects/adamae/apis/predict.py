@@ -175,10 +175,12 @@ def find_files(sources: Sequence[str]) -> list[str]:
     Raises:
         FileNotFoundError: if a folder holds no video, there is no such list, or nothing
             of what it names.
-        ValueError: if a list is empty or no text in UTF-8.
+        ValueError: if a path or a list is empty, or a list no text in UTF-8.
     """
     files: list[str] = []
     for source in sources:
+        if not source:  # as a variable of the shell that is not set
+            raise ValueError('VIDEO: expected a path, got an empty one')
         if os.path.isdir(source):
             files += find_videos(source, 'VIDEO')
         elif Path(source).suffix.lower() == _LIST:

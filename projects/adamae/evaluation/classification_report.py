@@ -284,11 +284,13 @@ def _summary(
         return shorten(printable(name_of(label, classes)), _LONGEST)
 
     count, bad = metrics['videos'], metrics['unreadable']
+    # With five classes or fewer it is 100% whatever the model says.
+    top5 = f', top-5 {metrics["top5"]:.2%}' if len(numbers) > 5 else ''
     lines = [
         f'{count} videos, {len(numbers)} classes'
         + (f'; {bad} unreadable videos count as wrong' if bad else ''),
-        f'  top-1 {metrics["top1"]:.2%}, top-5 {metrics["top5"]:.2%}, mean class '
-        f'accuracy {metrics["mean_class_accuracy"]:.2%}',
+        f'  top-1 {metrics["top1"]:.2%}{top5}, mean class accuracy '
+        f'{metrics["mean_class_accuracy"]:.2%}',
         f'  chance {metrics["chance"]:.2%}; always the most frequent class '
         f'{metrics["most_frequent_class"]:.2%}',
     ]
