@@ -7,7 +7,7 @@ from projects.adamae.reporting import bands
 from projects.adamae.reporting.curves import Curve
 from projects.adamae.reporting.page import write_report
 from projects.adamae.utils.config_text import read_config_text
-from tests.helpers import load_tool
+from tests.helpers import CONFIGS, load_tool
 from tests.reporting.runs import CONFIG, step, write_start
 
 
@@ -87,6 +87,6 @@ def test_packaged_bands_are_of_configs_here():
 
 
 def test_demo_has_bands():
-    cfg = Config.fromfile('configs/demo/motion_pretrain.py')
+    cfg = Config.fromfile(CONFIGS / 'demo/motion_pretrain.py')
     found = bands.find_reference(cfg)
     assert found and not found.differs and 'loss_reconstruction' in found.bands

@@ -145,6 +145,7 @@ def _context(run: Run, clips: int, notes: list[str]) -> dict[str, Any]:
         panels=make_panels(run.curves, reference),
         resumed_at=run.curves.resumed_at,
         players=_players(run, clips, notes) if is_pretraining and clips else [],
+        unit='epoch' if run.curves.steps_per_epoch else 'iteration',
         sheets=_sheets(run, notes),
         gallery=_gallery(run, notes),
         validations=_validations(run),
@@ -170,9 +171,8 @@ def _diagnose(folder: Path, notes: list[str]) -> Sequence[Any] | None:
 def _facts(run: Run) -> dict[str, str]:
     """Say what was run, from the summary in the newest log."""
     trained = [log for log in run.logs if 'train' in log.phases]
-    facts = (
-        {**log.summary} if (log := next(iter((trained or run.logs)[-1:]), None)) else {}
-    )
+    logs = trained or run.logs
+    facts = {**logs[-1].summary} if logs else {}
     facts.pop('log', None)
     iterations = [
         c.points[-1][0] for c in run.curves.by_name.values() if c.unit == 'iterations'

@@ -67,6 +67,7 @@
     const slider = article.querySelector('input');
     if (!slider) continue;
     article.querySelector('.controls').hidden = false;
+    for (const caption of all('figcaption', article)) caption.hidden = true; // as above the slider
     const show = () => {
       figures.forEach((figure, i) => { figure.hidden = i !== Number(slider.value); });
       article.querySelector('output').textContent = figures[slider.value].dataset.name;
