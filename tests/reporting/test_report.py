@@ -103,6 +103,12 @@ def test_run_that_was_started_over_has_nothing_of_the_first(tmp_path):
     assert 'old' not in curves.by_name and curves.resumed_at == []
 
 
+def test_unfinished_epoch_is_not_taken_for_a_whole_one(tmp_path):
+    write_start(tmp_path, '1', [step(5, 1, 1.0)])  # the log says: of 10
+    run_tool('report', tmp_path, '--clips', 0)
+    assert '5 iterations, 0.5 epochs of 4' in read_page(tmp_path / 'report.html').text
+
+
 def test_loop_by_iteration_has_no_epochs(tmp_path):
     records = [step(i, 0, 1.0) for i in (1, 2)] + [{'acc/top1': 0.5, 'step': 2}]
     for record in records:

@@ -36,7 +36,7 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Give round numbers from low to high, about ``count`` of them."""
     raw = (high - low) / count
     step = 10.0 ** math.floor(math.log10(raw))
-    step *= next(m for m in (1, 2, 2.5, 5, 10) if m * step >= raw * (1 - 1e-9))
+    step *= next(m for m in (1, 2, 5, 10) if m * step >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [i * step for i in range(first, last + 1)]
@@ -138,8 +138,8 @@ def draw_chart(
     hover = ''
     if len(drawn) == 1:
         values = ' '.join(f'{a:.10g}:{b:.5g}' for a, b in points)
-        at = _places([(x(a), y(b)) for a, b in points])
-        hover = f' data-values="{values}" data-places="{at}" tabindex="0"'
+        where = _places([(x(a), y(b)) for a, b in points])
+        hover = f' data-values="{values}" data-places="{where}" tabindex="0"'
     return Markup(
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{spoken}"'
         f'{hover}>{"".join(parts)}</svg>'

@@ -12,6 +12,8 @@ _RECORD = re.compile(r'(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - \S+ - ([A-Z]+) - ?(.*)
 _EPOCH = re.compile(r'(?:Epoch|Iter)\((train|val|test)\)')
 # What is said of the videos before the first step.
 _DATA = re.compile(r'(data_prefix|ann_file|dataset|train|val|test)\S*: .*videos')
+# The number of steps in an epoch stands last.
+_LENGTH = re.compile(r'Epoch\(train\)\s+\[\s*\d+\]\[\s*\d+/(\d+)\]')
 _KEY = re.compile(r' {2,4}(\S[^:]*): (.*)')
 # Hundreds of characters of compiler flags.
 _LONG = 'PyTorch compiling details'
@@ -31,6 +33,7 @@ class Log(NamedTuple):
         warnings (list[tuple[str, str, int]]): level, message, and how often it came;
             at most 50 different ones.
         phases (set[str]): of ``'train'``, ``'val'`` and ``'test'``, those begun.
+        steps_per_epoch (int, optional): as the training said.
     """
 
     path: Path
@@ -41,6 +44,7 @@ class Log(NamedTuple):
     data: list[str]
     warnings: list[tuple[str, str, int]]
     phases: set[str]
+    steps_per_epoch: int | None
 
 
 def read_log(path: Path) -> Log:
@@ -55,6 +59,7 @@ def read_log(path: Path) -> Log:
     data: list[str] = []
     warnings: Counter[tuple[str, str]] = Counter()
     phases: set[str] = set()
+    steps = None
     block: dict[str, str] | None = None
     with open(path, encoding='utf-8', errors='surrogateescape') as lines:
         for line in lines:
@@ -75,6 +80,8 @@ def read_log(path: Path) -> Log:
             block = summary if message == 'Start of the run' else None
             if phase := _EPOCH.match(message):
                 phases.add(phase[1])
+                if length := _LENGTH.match(message):
+                    steps = int(length[1])
             elif record[2] in ('WARNING', 'ERROR', 'CRITICAL'):
                 key = record[2], message
                 if key in warnings or len(warnings) < _MAX_MESSAGES:
@@ -82,4 +89,4 @@ def read_log(path: Path) -> Log:
             elif not phases and _DATA.match(message):
                 data.append(message)
     counted = [(*key, count) for key, count in warnings.items()]
-    return Log(path, begin, end, environment, summary, data, counted, phases)
+    return Log(path, begin, end, environment, summary, data, counted, phases, steps)

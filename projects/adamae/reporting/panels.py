@@ -13,7 +13,7 @@ from .curves import Curve, Curves
 
 # Headings, with the beginnings of the names below them.
 _GROUPS = {
-    'Losses': ('loss', 'grad_norm'),
+    'Training': ('loss', 'grad_norm', 'top1_acc', 'top5_acc'),
     'Validation': ('acc/', 'masking/', 'knn/'),
     'Token sampler': (
         'sampler_entropy',
@@ -33,6 +33,8 @@ _MEANING = {
     'sure of itself',
     'loss_cls': 'cross-entropy of the classes',
     'loss': 'sum of all losses',
+    'top1_acc': 'accuracy in the batches of the training',
+    'top5_acc': 'the same with the likeliest five classes',
     'grad_norm': 'norm of the gradients before clipping',
     'sampler_entropy': 'entropy of the token probabilities over that of equal ones: 1 '
     'prefers nothing, near 0 always takes the same few',

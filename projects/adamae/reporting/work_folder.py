@@ -81,6 +81,9 @@ def read_run(work_dir: Path) -> Run:
     curves = read_curves(scalars)
     notes += curves.notes
     logs = [read_log(path) for path in log_files]
+    said = [log.steps_per_epoch for log in logs if log.steps_per_epoch]
+    if said and curves.steps_per_epoch:  # of an unfinished epoch, curves say too few
+        curves = curves._replace(steps_per_epoch=said[-1])
     tested = {path: read_metrics(path) for path in sorted(work_dir.iterdir())}
     trained = [path.parents[1] for path in scalars]
     config, text = _read_config(work_dir, trained or [log.parent for log in log_files])
