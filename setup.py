@@ -19,6 +19,7 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10,<3.13',
     packages=find_namespace_packages(include=['projects*']),
+    package_data={'projects.adamae.reporting': ['bands.json', 'templates/*']},
     install_requires=requirements('runtime'),
     extras_require={
         # One of the two, and never both: they install the same modules.

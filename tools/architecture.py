@@ -29,6 +29,7 @@ FLOORS = (
     ('models',),
     ('analysis', 'evaluation', 'visualization'),
     ('apis', 'engine'),
+    ('reporting',),
     ('launch',),
     ('',),  # projects/adamae/__init__.py
 )
