@@ -15,7 +15,7 @@ from ...datasets.from_config import video_name
 from ...evaluation.features import ErrorsAsValues
 from ...utils.randomness import seed_generators
 from ...utils.wrappers import unwrap_model
-from ...visualization.sheet import draw_prediction
+from ...visualization.picture import make_picture
 from .periodic import PeriodicHook
 from .training_state import preserve_training_state
 
@@ -24,7 +24,7 @@ from .training_state import preserve_training_state
 class PretrainVisualizationHook(PeriodicHook):
     """Draw the same videos every few epochs: what is seen, predicted and looked at.
 
-    The sheet of ``tools/visualise.py`` goes to every backend of the visualizer, as
+    The sheet of ``tools/visualize.py`` goes to every backend of the visualizer, as
     MMAction2's ``VisualizationHook`` does with frames, under the name
     ``masked_video_<number>``. Masks are drawn from the same random numbers each time,
     so pictures of two epochs differ by what was learned. The first process draws, from
@@ -54,8 +54,11 @@ class PretrainVisualizationHook(PeriodicHook):
             for number, name, packed in self._clips:
                 seed_generators(self.seed, number)
                 sample = model.val_step(pseudo_collate([packed]))[0]
-                sheet = draw_prediction(model, packed['inputs'][0], sample, name)
-                runner.visualizer.add_image(f'masked_video_{number}', sheet, step)
+                known = {'': (sample, model.criterion)}
+                picture = make_picture(packed['inputs'][0], known, name)
+                runner.visualizer.add_image(
+                    f'masked_video_{number}', picture.sheet(), step
+                )
 
     def _read(self, runner: Runner, videos: FixedVideos) -> None:
         source = ErrorsAsValues(videos)
