@@ -42,7 +42,7 @@ def mask_overlay(
         probability = rows['probability']
         assert probability.colors is not None
         title = f'probability: 0 to {probability.colors.get_clim()[1]:.3g} x uniform'
-        blend = video // 2 + probability.images // 2
+        blend = np.rint(video / 2 + probability.images / 2).astype(np.uint8)
         panels.append((title, blend))
     panels.append(('masked input', rows['masked input'].images))
     name = 'prediction' if 'prediction' in rows else 'honest prediction'
