@@ -98,15 +98,15 @@ def test_formats_and_models_side_by_side(draw, root, tmp_path):
         'gif',
         'mp4',
         '--samplers',
-        'adaptive@0.5,tube@0.5,frame@0.5',
+        'adaptive@0.5,tube@0.5',
     ]
     options += ['--also', root / 'raw.py', root / 'raw.pth']
     code, out, errors = draw('--video', root / 'videos/0.mp4', *options)
     assert code == 0 and len(out) == 3, errors
     (sheet,) = tmp_path.glob('*.png')
     with Image.open(sheet) as image:
-        # Video; of each model three masks: two rows, and three of the adaptive one.
-        assert image.height > (1 + 2 * 7) * 120
+        # Video; of each model two masks: two rows, and three of the adaptive one.
+        assert image.height > (1 + 2 * 5) * 120
     with Image.open(next(tmp_path.glob('*.gif'))) as image:
         assert image.n_frames == 8
 

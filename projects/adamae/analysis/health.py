@@ -175,8 +175,8 @@ def rankme(features: Tensor, eps: float = 1e-7) -> float:
         eps (float): as above. Defaults to 1e-7.
 
     Returns:
-        float: from 1, all vectors are multiples of one, to min(V, D); NaN where features
-        are not finite.
+        float: from 1, all vectors are multiples of one, to min(V, D); NaN
+        where some feature is not finite.
     """
     if not features.isfinite().all():
         return nan  # a curve must not end a training
