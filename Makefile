@@ -9,12 +9,13 @@ pins := requirements/constraints.txt
 JOBS ?= 2
 pytest := OMP_NUM_THREADS=1 $(python) -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help env test slow demo lint faults clean
+.PHONY: help env test slow demo gallery lint faults clean
 
 help:
 	@echo 'make env    virtual environment in $(VENV), with everything in it'
 	@echo 'make test   the tests                 make slow   the long ones too'
 	@echo 'make demo   watch AdaMAE learn        make lint   style and types'
+	@echo 'make gallery  a longer run, and the pictures of docs/gallery.md again'
 	@echo 'make faults kills, full disks and bad files against real runs: docs/reliability.md'
 	@echo '            (an hour or two; ROWS="sigkill sigterm" repeats some)'
 	@echo 'make clean  remove what make made     (PYTHON=, VENV=, JOBS= to choose)'
@@ -42,6 +43,10 @@ slow: env
 
 demo: env
 	$(python) tools/demo.py
+
+# The commands of the page, in its order.
+gallery: env
+	sed -n '/^```bash$$/,/^```$$/{/^```/!p}' docs/gallery.md | PATH="$(abspath $(VENV))/bin:$$PATH" sh -e
 
 lint: env
 	$(python) -m ruff check .

@@ -86,15 +86,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     # These take seconds, and --help does not need them.
-    from mmengine.runner import set_random_seed
-
     from projects.adamae import launch
-    from projects.adamae.apis import pictures
-    from projects.adamae.datasets.from_config import train_spacing
+    from projects.adamae.apis import clips, pictures
+    from projects.adamae.datasets.from_config import clip_spacing
     from projects.adamae.datasets.loading import UnreachableVideoError
     from projects.adamae.utils import cpu
     from projects.adamae.utils.text import printable
-    from projects.adamae.video.error import VideoError
     from projects.adamae.visualization.rows import ROWS as ROW_NAMES
 
     errors, kinds = [], (FileNotFoundError, ValueError, UnreachableVideoError)
@@ -102,48 +99,35 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = launch.load_config(args)
         out = Path(args.out or Path(cfg.work_dir) / 'pictures')
         launch.check_folder('--out', str(out))
-        files = pictures.find_files(args.video) if args.video else []
+        files = clips.find_files(args.video) if args.video else []
         if not files:
             launch.check_data(cfg, (args.split,), object)
         models, settings = load_models(args, cfg)
         rows = [row.replace('-', ' ') for row in args.rows or []]
         rows = rows or (ROW_NAMES if len(models) == 1 else FEW)
-        first = next(iter(models.values()))
         if files:
             given = args.frame_interval
-            spacing = dict(frame_interval=given) if given else train_spacing(cfg)
-            clips = pictures.video_clips(first, files, **spacing)
-            how: object = spacing
+            spacing = dict(frame_interval=given) if given else clip_spacing(cfg)
+            size = next(iter(models.values())).backbone.clip_size
+            found = clips.video_clips(size, files, **spacing)
+            settings.append(spacing)
         else:
-            clips = pictures.dataset_clips(cfg, args.split, args.num, args.seed)
-            how = cfg[f'{args.split}_dataloader'].dataset
-        for number, (name, source) in enumerate(
-            zip(clips.names, clips.sources, strict=True)
-        ):
-            decided_by = repr(
-                (settings, how, rows, args.seed, pictures.file_state(source))
-            )
-            sheet = pictures.picture_path(out, name, args.checkpoint, decided_by)
-            paths = [sheet.with_suffix(f'.{kind}') for kind in args.format]
-            wanted = [path for path in paths if not path.exists()]
-            if wanted:
-                # Each by itself: the same after a stop, and whatever comes before.
-                set_random_seed(args.seed)
-                clip = clips[number]
-                if isinstance(clip, VideoError):
-                    errors.append(printable(str(clip)))
-                    continue
-                moving = any(path.suffix != '.png' for path in wanted)
-                picture = pictures.look(models, clip, rows, args.seed, moving)
-                for path in wanted:
-                    pictures.save_picture(picture, path)
-            for path in paths:
-                is_old = '' if path in wanted else ' (was there)'
-                print(f'{number + 1}/{len(clips)} {path}{is_old}', flush=True)
+            found = clips.dataset_clips(cfg, args.split, args.num, args.seed)
+            settings.append(cfg[f'{args.split}_dataloader'].dataset)
+        all_drawn = pictures.draw_clips(
+            models, found, out, args.checkpoint, settings, rows, args.seed, args.format
+        )
+        for number, drawn in enumerate(all_drawn, 1):
+            if drawn.error:
+                errors.append(printable(drawn.error))
+                continue
+            for path in drawn.paths:
+                is_old = '' if path in drawn.new else ' (was there)'
+                print(f'{number}/{len(found)} {path}{is_old}', flush=True)
     launch.exit_with(errors)
 
 
-def load_models(args: Namespace, cfg: Config) -> tuple[dict[str, MAERecognizer], str]:
+def load_models(args: Namespace, cfg: Config) -> tuple[dict[str, MAERecognizer], list]:
     """Load all models to be drawn, by their names; also says what decides them."""
     from mmengine.device import get_device
 
@@ -180,7 +164,7 @@ def load_models(args: Namespace, cfg: Config) -> tuple[dict[str, MAERecognizer],
             label = f'{name}\n{strategy.label}'.strip()
             models[unique(label, models)] = pictures.with_sampler(model, sampler)
         settings.append(pictures.settings_of(config, checkpoint, args.samplers))
-    return models, repr(settings)
+    return models, settings
 
 
 def unique(name: str, others: Collection[str]) -> str:

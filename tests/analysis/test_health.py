@@ -93,6 +93,7 @@ def test_rankme():
     orthogonal = torch.linalg.qr(torch.randn(32, 16)).Q
     assert health.rankme(orthogonal) == pytest.approx(16, rel=1e-4)
     assert np.isfinite(health.rankme(torch.zeros(4, 4)))
+    assert np.isnan(health.rankme(torch.full((4, 4), float('inf'))))
 
 
 def test_step_of_a_model_is_what_its_loss_saw():

@@ -12,8 +12,8 @@ from mmaction.registry import INFERENCERS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
+from projects.adamae.apis.clips import video_clips
 from projects.adamae.apis.inferencer import AdaMAEInferencer
-from projects.adamae.apis.pictures import video_clips
 from projects.adamae.evaluation.features import iter_features
 from projects.adamae.video.reader import VideoReader
 from tests.helpers import run_tool, write_videos
@@ -64,7 +64,9 @@ def test_scores_are_those_of_a_test(toy, classifier, tmp_path):
 def test_masks_are_those_of_the_validation_step(toy, masked):
     torch.manual_seed(1)
     found = masked(toy.videos[:2], batch_size=2)['predictions']
-    clips = video_clips(masked.model, toy.videos[:2], frame_interval=2)
+    clips = video_clips(
+        masked.model.backbone.clip_size, toy.videos[:2], frame_interval=2
+    )
     torch.manual_seed(1)
     with torch.no_grad():
         samples = masked.model.val_step(pseudo_collate([c.packed for c in clips]))

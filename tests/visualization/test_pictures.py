@@ -9,13 +9,9 @@ from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 
+from projects.adamae.apis.clips import dataset_clips, find_files, video_clips
 from projects.adamae.apis.models import load_model
-from projects.adamae.apis.pictures import (
-    dataset_clips,
-    draw_clip,
-    find_files,
-    video_clips,
-)
+from projects.adamae.apis.pictures import look
 from projects.adamae.datasets.preparers.motion_videos import MotionSpec, make_dataset
 from projects.adamae.models.losses import AdaMAELoss, SpatiotemporalMAELoss
 from projects.adamae.models.tokens import normalize_patches, patchify
@@ -234,15 +230,15 @@ def test_picture_of_a_model_that_predicts_some_frames(cfg, tmp_path, monkeypatch
     clip = dataset_clips(cfg, 'val', 1, seed=0)[0]
     headings = []
     monkeypatch.setattr(
-        'projects.adamae.apis.pictures.assemble',
+        'projects.adamae.visualization.picture.assemble',
         lambda rows, title, frames, outline: headings.extend(frames) or outline,
     )
-    outline = draw_clip(model, clip)
+    outline = look({'': model}, clip).sheet()
     assert headings == [0, 2, 4, 7]
     objects = np.asarray(clip.packed['data_samples'].object_mask)
     np.testing.assert_array_equal(outline, objects[headings])
     monkeypatch.undo()
-    assert draw_clip(model, clip).ndim == 3
+    assert look({'': model}, clip).sheet().ndim == 3
 
 
 def test_one_of_repeated_clips_is_drawn(cfg):
@@ -262,7 +258,7 @@ def test_from_checkpoint_to_picture(cfg, checkpoint, root):
     for objects in (True, True, False):
         clip.packed['data_samples'].object_mask[:] &= objects
         torch.manual_seed(0)
-        pictures.append(draw_clip(model, clip))
+        pictures.append(look({'': model}, clip).sheet())
     np.testing.assert_array_equal(pictures[0], pictures[1])
     assert (pictures[1] != pictures[2]).any(), 'the object is outlined'
 
@@ -271,7 +267,7 @@ def test_any_video_is_cut_to_the_model(cfg, checkpoint, tmp_path):
     wide = MotionSpec(num_train=1, num_val=1, size=50, num_frames=10)
     make_dataset(tmp_path / 'wide', wide)
     file = str(tmp_path / 'wide/videos/val/00000.mp4')
-    clip = video_clips(load_model(cfg, checkpoint), [file])[0]
+    clip = video_clips((8, 32, 32), [file])[0]
     assert clip.packed['inputs'].shape == (1, 3, 8, 32, 32)
     assert clip.name == 'val/00000.mp4'
     with pytest.raises(FileNotFoundError, match=r'no such video: nowhere\.mp4'):

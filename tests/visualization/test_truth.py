@@ -11,10 +11,12 @@ from mmaction.structures import ActionDataSample
 from PIL import Image
 
 from projects.adamae.apis import pictures
+from projects.adamae.apis.clips import video_clips
 from projects.adamae.models.losses import AdaMAELoss, SpatiotemporalMAELoss
 from projects.adamae.models.tokens import patchify, token_statistics
 from projects.adamae.video.writer import encode_video
 from projects.adamae.visualization import sheet
+from projects.adamae.visualization.files import save_picture
 from projects.adamae.visualization.neighbors import from_neighbors
 from projects.adamae.visualization.rows import Row, rebuild_clip
 from tests.helpers import tiny_model_cfg, tiny_spatiotemporal_cfg
@@ -74,19 +76,23 @@ def read_back(path):
 def places(picture, kind):
     """Top, bottom, left and right of each image: the same, in one color each."""
     marks, lines = {}, {}
-    for line, rows in (picture.lines if kind == 'png' else picture.moving).items():
+    for line, rows in picture.lines.items():
         lines[line] = {}
         for number, (name, row) in enumerate(rows.items()):
             images = np.zeros_like(row.images)
             for step, image in enumerate(images):
                 image[:] = marks[name, step] = 201, 10 * number, step
             lines[line][name] = row._replace(images=images)
-    marked = picture._replace(lines=lines, moving=lines)
-    drawn = [marked.sheet()] * 8 if kind == 'png' else [*marked.frames()]
+    marked = picture._replace(lines=lines)
+    drawn = [marked.sheet()] * 4 if kind == 'png' else [*marked.frames()]
+    columns = picture.columns if kind == 'png' else [*range(8)]
     found = {}
-    for (name, step), color in marks.items():
-        y, x = np.nonzero((drawn[step] == color).all(-1))
-        found[name, step] = y[0], y[-1] + 1, x[0], x[-1] + 1
+    for (name, frame), color in marks.items():
+        if frame not in columns:
+            continue
+        place = columns.index(frame)
+        y, x = np.nonzero((drawn[place] == color).all(-1))
+        found[name, place] = y[0], y[-1] + 1, x[0], x[-1] + 1
     return found
 
 
@@ -124,9 +130,9 @@ def test_the_picture_is_the_truth(tmp_path, kind, norm_pix):
     video = painted(COLORS).repeat(2, axis=0)
     (tmp_path / 'a.mp4').write_bytes(encode_video(video, fps=10))
     model = KnownModel(norm_pix)
-    clip = pictures.video_clips(model, [str(tmp_path / 'a.mp4')])[0]
+    clip = video_clips(model.backbone.clip_size, [str(tmp_path / 'a.mp4')])[0]
     picture = pictures.look({'': model}, clip)
-    pictures.save_picture(picture, tmp_path / f'picture.{kind}')
+    save_picture(picture, tmp_path / f'picture.{kind}')
     frames = read_back(tmp_path / f'picture.{kind}')
     assert len(frames) == (1 if kind == 'png' else 8)
     where = places(picture, kind)
@@ -171,7 +177,7 @@ def test_the_picture_is_the_truth(tmp_path, kind, norm_pix):
             top, bottom, _, right = where[name, 3 if kind == 'png' else step]
             bar_left = right + np.argmax((frame[top + 2, right:] < 250).any(-1))
             bar = frame[top:bottom, bar_left + 4 : bar_left + 8].mean(1)
-            row = picture.moving[''][name]
+            row = picture.lines[''][name]
             cmap = sheet.color_table(row.colors, bottom - top)[::-1]
             # Its ends lie next to white, with which a video mixes colors.
             np.testing.assert_allclose(bar[4:-4], cmap[4:-4], atol=14)
@@ -255,7 +261,7 @@ def test_rows_that_a_model_does_not_have(tmp_path):
     """A clear error where nothing is left to draw; others are drawn."""
     (tmp_path / 'a.mp4').write_bytes(encode_video(painted(COLORS), fps=10))
     raw = KnownModel(False)
-    clip = pictures.video_clips(raw, [str(tmp_path / 'a.mp4')])[0]
+    clip = video_clips(raw.backbone.clip_size, [str(tmp_path / 'a.mp4')])[0]
     with pytest.raises(ValueError, match="rows: .* got 'prediction'"):
         pictures.look({'': raw}, clip, ['prediction'])
     both = pictures.look({'raw': raw, 'other': KnownModel(True)}, clip, ['prediction'])

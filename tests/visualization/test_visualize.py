@@ -9,9 +9,8 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
 
-from projects.adamae.apis import pictures
 from projects.adamae.apis.pictures import picture_path
-from projects.adamae.visualization import sheet
+from projects.adamae.visualization import picture, sheet
 from projects.adamae.visualization.rows import Row
 from tests.helpers import run_tool, tiny_model_cfg, video_dataset_cfg, write_videos
 
@@ -86,7 +85,7 @@ def test_every_video_and_model_has_its_picture(draw, root, tmp_path_factory):
 def test_frames_have_their_numbers_in_the_video(draw, root, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        pictures,
+        picture,
         'assemble',
         lambda rows, title, frames, outline: (
             seen.append([*frames]) or np.zeros((2, 2, 3), 'u1')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import log, prod
+from math import log, nan, prod
 
 import torch
 from torch import Tensor
@@ -175,8 +175,11 @@ def rankme(features: Tensor, eps: float = 1e-7) -> float:
         eps (float): as above. Defaults to 1e-7.
 
     Returns:
-        float: from 1, all vectors are multiples of one, to min(V, D).
+        float: from 1, all vectors are multiples of one, to min(V, D); NaN
+        where some feature is not finite.
     """
+    if not features.isfinite().all():
+        return nan  # a curve must not end a training
     singular = torch.linalg.svdvals(features.double())
     shares = singular / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
     return entropy((shares + eps).log()).exp().item()

@@ -24,7 +24,12 @@ from mmengine.logging import print_log
 from rich.progress import track
 
 from ..checkpoints.io import read_file
-from ..datasets.from_config import center_clip_pipeline, eval_split, innermost, spacing
+from ..datasets.from_config import (
+    center_clip_pipeline,
+    clip_spacing,
+    innermost,
+    with_meta_keys,
+)
 from ..evaluation.ranking import activation_of, name_of, ranked_objects
 from ..evaluation.rows_file import JsonFile
 from ..models.mae_recognizer import MAERecognizer
@@ -364,11 +369,9 @@ class AdaMAEInferencer(BaseInferencer):
         the middle of the video and of its frames, spaced as in training.
         """
         if self.masks:
-            split = 'train' if cfg.get('train_dataloader') else eval_split(cfg)
-            source = innermost(cfg[f'{split}_dataloader'].dataset)
             size = self.model.backbone.clip_size
-            pipeline = center_clip_pipeline(size, **spacing(source['pipeline']))
-            return partial(Videos, pipeline=_with_meta(pipeline))
+            pipeline = center_clip_pipeline(size, **clip_spacing(cfg))
+            return partial(Videos, pipeline=with_meta_keys(pipeline, *_META))
         if not self.model.with_cls_head or not cfg.get('test_dataloader'):
             raise ValueError(
                 'config: expected a classifier with model.cls_head and '
@@ -378,7 +381,7 @@ class AdaMAEInferencer(BaseInferencer):
         source = innermost(cfg.test_dataloader['dataset'])
         return partial(
             Videos,
-            pipeline=_with_meta(source['pipeline']),
+            pipeline=with_meta_keys(source['pipeline'], *_META),
             modality=source.get('modality', 'RGB'),
             start_index=source.get('start_index', 0),
         )
@@ -397,16 +400,6 @@ def _saved_config(checkpoint: str) -> Config:
         if isinstance(value, str):
             return read_config_text(value)
     raise ValueError(f'{checkpoint}: holds no config: name that of its training')
-
-
-def _with_meta(pipeline: Sequence[dict]) -> list[dict]:
-    """Let a pipeline pack which frames it took, and how fast they are shown."""
-    return [
-        {**step, 'meta_keys': (*step.get('meta_keys', ()), *_META)}
-        if step['type'] == 'PackActionInputs'
-        else step
-        for step in pipeline
-    ]
 
 
 def _clip(outcome: Outcome) -> torch.Tensor:

@@ -5,213 +5,29 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from matplotlib.cm import ScalarMappable
-from mmaction.registry import DATASETS
+from mmaction.structures import ActionDataSample
 from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
-from PIL import Image
+from mmengine.dataset import pseudo_collate
+from mmengine.runner import set_random_seed
 
-from ..datasets.checked_decord import check_decord
-from ..datasets.from_config import (
-    center_clip_pipeline,
-    iter_built,
-    iter_datasets,
-    video_name,
-)
-from ..datasets.loading import UnreachableVideoError, guard_loading
-from ..evaluation.features import ErrorsAsValues, unreadable
 from ..models.build import build_part
+from ..models.losses import AdaMAELoss
 from ..models.mae_recognizer import MAERecognizer
-from ..utils.fileio import atomic_path
-from ..utils.text import shorten
 from ..video.error import VideoError
-from ..video.writer import encode_video
-from ..visualization.rows import DARK, GRAY, LIGHT, ROWS, Row, prediction_rows
-from ..visualization.sheet import (
-    MAX_TITLE,
-    OUTLINE,
-    assemble,
-    color_table,
-    describe,
-    play,
-)
-from . import predict
+from ..visualization.files import save_picture
+from ..visualization.picture import Picture, make_picture
+from ..visualization.rows import ROWS
+from .clips import Clip, Clips
 
-#: Of moving pictures: slow, to see what the mask does.
-FRAMES_PER_SECOND = 5
 # Raise it when pictures change.
-_VERSION = 1
-
+_VERSION = 2
 # Bytes of a file's name, short of the 255 that file systems take.
 _MAX_NAME = 200
-
-
-class Clip(NamedTuple):
-    """A clip to look at.
-
-    Attributes:
-        name (str): of its video: folder and file, or more to tell it from others.
-        packed (dict): what a pipeline packed: ``inputs``, uint8 (clips, C, T, H, W),
-            and ``data_samples``.
-    """
-
-    name: str
-    packed: dict[str, Any]
-
-
-class Clips(Sequence[Clip | VideoError]):
-    """Clips that are read when they are asked for, one at a time.
-
-    Args:
-        names (Sequence[str]): see :class:`Clip`.
-        read (Callable[[int], Any]): gives what is packed of a number, or an error.
-        sources (Sequence[str]): file or folder of each.
-    """
-
-    def __init__(
-        self, names: Sequence[str], read: Callable[[int], Any], sources: Sequence[str]
-    ) -> None:
-        self.names, self.sources = names, sources
-        self._read = read
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: Any) -> Any:
-        """Read a clip; an error, which names the file, if it cannot be read.
-
-        Raises:
-            UnreachableVideoError: if that is not the fault of the file.
-        """
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        packed = self._read(range(len(self))[index])
-        if isinstance(packed, VideoError):
-            return packed
-        return Clip(self.names[index], _first(packed))
-
-
-def dataset_clips(cfg: Config, split: str, num: int, seed: int) -> Clips:
-    """Take some clips of a config's dataset, by its own pipeline.
-
-    No video takes the place of one that cannot be read.
-
-    Args:
-        cfg (Config): has ``<split>_dataloader``.
-        split (str): ``'train'``, ``'val'`` or ``'test'``.
-        num (int): how many; at most all.
-        seed (int): of the choice.
-
-    Returns:
-        Clips: in the order of the dataset; an error, which names the file, for each
-        that cannot be read.
-
-    Raises:
-        ValueError: if the config has no such dataset.
-    """
-    loader = cfg.get(f'{split}_dataloader')
-    if loader is None:
-        raise ValueError(
-            f'the config has no {split}_dataloader: choose another --split or --video'
-        )
-    config = copy.deepcopy(loader.dataset)
-    for _, part in iter_datasets(config):
-        part['pipeline'] = _with_numbers(part['pipeline'])
-    dataset = DATASETS.build(config)
-    for part in iter_built(dataset):
-        part.test_mode = True  # an error, and not another video
-        # Also of datasets that are not ours: pictures of other frames tell nothing.
-        part.pipeline.transforms = check_decord(part.pipeline.transforms)
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(dataset), min(num, len(dataset)), replace=False)
-    videos = ErrorsAsValues(dataset)
-    numbers = sorted(chosen.tolist())
-    files = [video_name(dataset.get_data_info(i)) for i in numbers]
-    return Clips(_short(files), lambda index: videos[numbers[index]], files)
-
-
-def _with_numbers(pipeline: Sequence[dict]) -> list[dict]:
-    """Let a pipeline pack the numbers of its frames, too."""
-    return [
-        {**step, 'meta_keys': (*step.get('meta_keys', ()), 'frame_inds')}
-        if step['type'] == 'PackActionInputs'
-        else step
-        for step in pipeline
-    ]
-
-
-def _first(packed: Any) -> Any:
-    """Choose one of a list of clips, which repeated sampling gives."""
-    return packed[0] if isinstance(packed, list) else packed
-
-
-def _short(files: Sequence[str]) -> list[str]:
-    """Cut paths to their last two parts, or as many as tell them apart."""
-    parts = [Path(os.path.abspath(file)).parts for file in files]
-    for length in range(2, max(map(len, parts), default=2) + 1):
-        names = ['/'.join(part[-length:]) for part in parts]
-        if len({*names}) == len({*parts}):
-            break
-    return [name.lstrip('/') for name in names] if parts else []
-
-
-def video_clips(
-    model: MAERecognizer,
-    files: Sequence[str],
-    frame_interval: int = 1,
-    frames_per_second: float | None = None,
-) -> Clips:
-    """Take the clip in the middle of video files, cut to the size of a model.
-
-    Args:
-        model (MAERecognizer): decides size and length.
-        files (Sequence[str]): videos of any size.
-        frame_interval (int): frames from one frame of the clip to the next.
-        frames_per_second (float, optional): of the clip, instead of an interval.
-
-    Returns:
-        Clips: one per file; an error, which names it, for each that cannot be read.
-    """
-    size = model.backbone.clip_size
-    steps = center_clip_pipeline(size, frame_interval, frames_per_second)
-    pipeline = Compose(_with_numbers(steps))
-    pipeline.transforms = guard_loading(pipeline.transforms)
-
-    def read(index: int) -> Any:
-        file = files[index]
-        try:
-            return pipeline(dict(filename=file, start_index=0, modality='RGB'))
-        except UnreachableVideoError:
-            raise  # the next ones will not be read either
-        except Exception as error:  # libraries raise classes of their own
-            return unreadable(file, error)
-
-    return Clips(_short(files), read, files)
-
-
-def find_files(sources: Sequence[str]) -> list[str]:
-    """List the videos that a command line means, see :func:`.predict.find_files`.
-
-    Raises:
-        FileNotFoundError: also if a single file does not exist.
-    """
-    missing = [source for source in sources if not Path(source).exists()]
-    if missing:
-        raise FileNotFoundError(f'no such video: {", ".join(missing)}')
-    return predict.find_files(sources)
 
 
 def with_sampler(model: MAERecognizer, sampler: dict[str, Any]) -> MAERecognizer:
@@ -236,58 +52,41 @@ def with_sampler(model: MAERecognizer, sampler: dict[str, Any]) -> MAERecognizer
     return other.to(next(model.parameters()).device).eval()
 
 
-class Picture(NamedTuple):
-    """What models make of a clip, ready to be drawn.
-
-    Attributes:
-        lines (dict[str, dict[str, Row]]): rows by the name of the model, one image per
-            time step of tokens.
-        moving (dict[str, dict[str, Row]]): the same with all predicted frames.
-        title (str): headline.
-        numbers (list[list[int]]): of the frames of both in their video.
-        outlines (list[np.ndarray | None]): an object in both.
-    """
-
-    lines: dict[str, dict[str, Row]]
-    moving: dict[str, dict[str, Row]]
-    title: str
-    numbers: list[list[int]]
-    outlines: list[np.ndarray | None]
-
-    def sheet(self) -> np.ndarray:
-        """Draw time steps next to each other: uint8, shape (height, width, 3), RGB."""
-        rows: dict[str, Row] = {}
-        for model, line in self.lines.items():
-            for name, row in line.items():
-                # The video is the same for all.
-                is_shared = name == 'video' or len(self.lines) == 1
-                rows[name if is_shared else f'{model}\n{name}'] = row
-        return assemble(rows, self.title, self.numbers[0], self.outlines[0])
-
-    def frames(self) -> Iterator[np.ndarray]:
-        """Draw one frame after the other: uint8, shape (height, width, 3), RGB."""
-        return play(self.moving, self.title, self.numbers[1], self.outlines[1])
-
-
 @torch.no_grad()
+def run_model(
+    model: MAERecognizer, clip: Clip, seed: int | None = None
+) -> tuple[ActionDataSample, AdaMAELoss]:
+    """Run a model on a clip; if there are several of the video in it, on the first.
+
+    Args:
+        model (MAERecognizer): in evaluation mode.
+        clip (Clip): of the model's size.
+        seed (int, optional): of the mask. Defaults to None: go on drawing.
+
+    Returns:
+        tuple[ActionDataSample, AdaMAELoss]: for :func:`.make_picture`.
+    """
+    if seed is not None:
+        torch.manual_seed(seed)
+    sample = model.val_step(pseudo_collate([clip.packed]))[0]
+    return sample.cpu(), model.criterion
+
+
 def look(
     models: Mapping[str, MAERecognizer],
     clip: Clip,
     rows: Collection[str] = ROWS,
     seed: int | None = None,
-    moving: bool = True,
 ) -> Picture:
     """Run models on a clip.
 
     Args:
         models (Mapping[str, MAERecognizer]): in evaluation mode, by name; all take
             clips of one size.
-        clip (Clip): from :func:`dataset_clips` or :func:`video_clips`; if there are
-            several clips of the video in it, the first is taken.
+        clip (Clip): see :func:`run_model`.
         rows (Collection[str]): which of :data:`.ROWS`. Defaults to all.
         seed (int, optional): of the masks, the same for each model. Defaults to None:
             go on drawing.
-        moving (bool): whether to prepare moving pictures, too. Defaults to True.
 
     Returns:
         Picture: to be drawn.
@@ -295,134 +94,68 @@ def look(
     Raises:
         ValueError: if no model has one of the rows.
     """
-    pixels = clip.packed['inputs'][0].float() / 255
-    lines: dict[str, dict[str, Row]] = {}
-    moves: dict[str, dict[str, Row]] = {}
-    title = shorten(clip.name, MAX_TITLE)
-    for name, model in models.items():
-        if seed is not None:
-            torch.manual_seed(seed)
-        sample = model.val_step(pseudo_collate([clip.packed]))[0].cpu()
-        criterion = copy.deepcopy(model.criterion).cpu()
-        target = criterion.target
-        label = f'{name}\n{describe(sample)}'.strip()
-        if len(models) == 1:
-            title, label = f'{title}   {describe(sample)}'.strip(), name
-        chosen = [(lines, target.frames)]
-        if moving:
-            chosen.append((moves, target.predicted_frames))
-        for found, frames in chosen:
-            drawn = prediction_rows(pixels, sample, criterion, frames)
-            found[label] = {key: row for key, row in drawn.items() if key in rows}
-            has = [*drawn]
-    if not any(lines.values()):
-        raise ValueError(
-            f'rows: expected some of {", ".join(has)}, which this model has, got '
-            f'{", ".join(map(repr, rows))}'
-        )
-    inds = sample.metainfo.get('frame_inds')
-    numbers = np.arange(pixels.shape[1]) if inds is None else np.ravel(inds)
-    both = target.frames, target.predicted_frames
-    outline = np.asarray(sample.object_mask) if 'object_mask' in sample else None
-    return Picture(
-        lines,
-        moves,
-        title,
-        [numbers[[*frames]].tolist() for frames in both],
-        [None if outline is None else outline[[*frames]] for frames in both],
-    )
+    found = {name: run_model(model, clip, seed) for name, model in models.items()}
+    return make_picture(clip.packed['inputs'][0], found, clip.name, rows)
 
 
-def draw_clip(model: MAERecognizer, clip: Clip) -> np.ndarray:
-    """Run a model on a clip and draw the outcome.
+class Drawn(NamedTuple):
+    """The files of a clip.
+
+    Attributes:
+        paths (list[Path]): one for each format.
+        new (list[Path]): those of them that were not there.
+        error (str): why the video cannot be read, with its name; ``''`` if it can.
+    """
+
+    paths: list[Path]
+    new: list[Path]
+    error: str = ''
+
+
+def draw_clips(
+    models: Mapping[str, MAERecognizer],
+    clips: Clips,
+    folder: Path,
+    checkpoint: str,
+    settings: object,
+    rows: Collection[str] = ROWS,
+    seed: int = 0,
+    formats: Sequence[str] = ('png',),
+) -> Iterator[Drawn]:
+    """Draw clips, one at a time, and keep pictures that are there.
 
     Args:
-        model (MAERecognizer): in evaluation mode.
-        clip (Clip): see :func:`look`.
+        models (Mapping[str, MAERecognizer]): see :func:`look`.
+        clips (Clips): any number.
+        folder (Path): of the pictures.
+        checkpoint (str): in the names of the pictures.
+        settings (object): what decides on models and clips. With rows, seed and the
+            state of the video it is in the name of a picture, as a hash of its repr.
+        rows (Collection[str]): see :func:`look`.
+        seed (int): of clips and masks.
+        formats (Sequence[str]): some of ``'png'``, ``'gif'`` and ``'mp4'``.
 
-    Returns:
-        np.ndarray: uint8, shape (height, width, 3), RGB.
+    Yields:
+        Drawn: the files of each clip.
     """
-    return look({'': model}, clip, moving=False).sheet()
-
-
-def save_picture(picture: Picture, path: Path) -> None:
-    """Write a picture, whole or not at all.
-
-    Args:
-        picture (Picture): from :func:`look`.
-        path (Path): ``.png`` for a sheet; ``.gif`` or ``.mp4`` for a moving picture,
-            which plays :data:`FRAMES_PER_SECOND`.
-    """
-    with atomic_path(path) as partial:
-        if path.suffix == '.mp4':
-            partial.write_bytes(
-                encode_video(np.stack([*picture.frames()]), FRAMES_PER_SECOND)
-            )
-        elif path.suffix == '.gif':
-            colors = [
-                row.colors for line in picture.moving.values() for row in line.values()
-            ]
-            first, *others = (
-                _with_palette(frame, colors) for frame in picture.frames()
-            )
-            first.save(
-                partial,
-                'GIF',
-                save_all=True,
-                append_images=others,
-                duration=1000 // FRAMES_PER_SECOND,
-                loop=0,
-            )
-        else:
-            Image.fromarray(picture.sheet()).save(partial, 'PNG')
-
-
-@torch.no_grad()
-def draw_masks(models: Iterable[tuple[str, MAERecognizer]], clip: Clip) -> np.ndarray:
-    """Draw what several models see of one clip, a row for each.
-
-    Args:
-        models (Iterable[tuple[str, MAERecognizer]]): names, and models in evaluation
-            mode; one is in memory at a time where they are made one by one.
-        clip (Clip): as in :func:`draw_clip`.
-
-    Returns:
-        np.ndarray: uint8, shape (height, width, 3), RGB.
-    """
-    rows: dict[str, Row] = {}
-    numbers: list[int] | None = None
-    for name, model in models:
-        sample = model.val_step(pseudo_collate([clip.packed]))[0].cpu()
-        criterion = copy.deepcopy(model.criterion).cpu()
-        drawn = prediction_rows(clip.packed['inputs'][0] / 255, sample, criterion)
-        rows.setdefault('video', drawn['video'])
-        rows[name] = drawn['masked input']
-        frames = list(criterion.target.frames)
-        inds = sample.metainfo.get('frame_inds')
-        numbers = frames if inds is None else np.ravel(inds)[frames].tolist()
-    title = f'{shorten(clip.name, MAX_TITLE)}   the tokens that each strategy sees'
-    return assemble(rows, title, numbers)
-
-
-def _with_palette(
-    frame: np.ndarray, colors: Iterable[ScalarMappable | None]
-) -> Image.Image:
-    """Reduce a frame to 256 colors, among them enough of each color bar.
-
-    Numbers are read from these: colors that are rare in a frame must not be replaced by
-    others that stand for another number.
-    """
-    fixed = [np.array([(255, 255, 255), (0, 0, 0), OUTLINE], np.uint8)]
-    fixed += [np.rint(np.array([DARK, LIGHT, (GRAY,) * 3]) * 255).astype(np.uint8)]
-    maps = {bar.cmap.name: bar for bar in colors if bar is not None}
-    fixed += [color_table(bar, 60) for bar in maps.values()]
-    kept = np.unique(np.concatenate(fixed), axis=0)
-    image = Image.fromarray(frame)
-    free = image.quantize(256 - len(kept)).getpalette() or []
-    palette = Image.new('P', (1, 1))
-    palette.putpalette([*kept.flatten().tolist(), *free])
-    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+    for index, (name, source) in enumerate(
+        zip(clips.names, clips.sources, strict=True)
+    ):
+        decided_by = repr((_VERSION, settings, rows, seed, file_state(source)))
+        sheet = picture_path(folder, name, checkpoint, decided_by)
+        paths = [sheet.with_suffix(f'.{kind}') for kind in formats]
+        new = [path for path in paths if not path.exists()]
+        if new:
+            # Each by itself: the same after a stop, and whatever comes before.
+            set_random_seed(seed)
+            clip = clips[index]
+            if isinstance(clip, VideoError):
+                yield Drawn(paths, [], str(clip))
+                continue
+            picture = look(models, clip, rows, seed)
+            for path in new:
+                save_picture(picture, path)
+        yield Drawn(paths, new)
 
 
 def picture_path(folder: Path, clip: str, checkpoint: str, settings: str = '') -> Path:
@@ -449,8 +182,8 @@ def picture_path(folder: Path, clip: str, checkpoint: str, settings: str = '') -
     return folder / f'{name}.png'
 
 
-def settings_of(cfg: Config, checkpoint: str, *others: Any) -> str:
-    """Describe what a model draws with, for :func:`picture_path`.
+def settings_of(cfg: Config, checkpoint: str, *others: Any) -> tuple[Any, ...]:
+    """Collect what a model draws with, for :func:`draw_clips`.
 
     Args:
         cfg (Config): of the model.
@@ -458,9 +191,9 @@ def settings_of(cfg: Config, checkpoint: str, *others: Any) -> str:
         *others (Any): all else that decides what is drawn.
 
     Returns:
-        str: different if something of it is.
+        tuple: different if something of it is.
     """
-    return repr((_VERSION, cfg.model.to_dict(), file_state(checkpoint), others))
+    return cfg.model.to_dict(), file_state(checkpoint), *others
 
 
 def file_state(path: str) -> tuple[str, int, int]:

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import numpy as np
+from mmaction.datasets.transforms import PackActionInputs
 from mmengine.config import Config
 from torch.utils.data import Dataset
 
@@ -44,6 +45,9 @@ class FixedVideos(Dataset):
         chosen = np.arange(count) * len(dataset) // max(count, 1)
         self._infos = [dataset.get_data_info(int(i)) for i in chosen]
         self._pipeline = next(iter_built(dataset)).pipeline
+        for step in self._pipeline.transforms:
+            if isinstance(step, PackActionInputs):  # for pictures
+                step.meta_keys = (*step.meta_keys, 'frame_inds')
 
     def __len__(self) -> int:
         return len(self._infos)

@@ -199,6 +199,24 @@ def center_clip_pipeline(
     ]
 
 
+def with_meta_keys(pipeline: Sequence[dict], *keys: str) -> list[dict]:
+    """Let a pipeline pack more of what it knows.
+
+    Args:
+        pipeline (Sequence[dict]): transforms, with ``PackActionInputs``.
+        *keys (str): such as ``'frame_inds'``, the numbers of the frames of a clip.
+
+    Returns:
+        list[dict]: transforms.
+    """
+    return [
+        {**step, 'meta_keys': (*step.get('meta_keys', ()), *keys)}
+        if step['type'] == 'PackActionInputs'
+        else step
+        for step in pipeline
+    ]
+
+
 def build_dataset(
     cfg: Config, split: str, clip_size: tuple[int, int, int]
 ) -> BaseDataset | ConcatDataset:
@@ -274,9 +292,14 @@ def spacing(pipeline: Sequence[dict]) -> dict[str, Any]:
     return dict(frame_interval=1)
 
 
-def train_spacing(cfg: Config) -> dict[str, Any]:
-    """Find how far apart a config samples in training, see :func:`spacing`."""
-    return spacing(innermost(cfg.train_dataloader.dataset)['pipeline'])
+def clip_spacing(cfg: Config) -> dict[str, Any]:
+    """Find how far apart a config samples, see :func:`spacing`.
+
+    Args:
+        cfg (Config): with datasets; that of the training counts, if there is one.
+    """
+    split = 'train' if cfg.get('train_dataloader') else eval_split(cfg)
+    return spacing(innermost(cfg[f'{split}_dataloader'].dataset)['pipeline'])
 
 
 def names_and_labels(

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.runner import set_random_seed
-from PIL import Image
 
 from ..analysis import study
-from ..apis import pictures
+from ..apis.clips import Clip, dataset_clips
 from ..apis.models import load_model
+from ..apis.pictures import run_model
+from ..visualization.files import save_picture
+from ..visualization.picture import make_picture
 from .configs import load_config
 from .study_checks import StudyPlan
 
@@ -55,9 +57,15 @@ def _draw_masks(methods: Sequence[study.Method], seed: int, out: Path) -> None:
     set_random_seed(0)
     cfg = found[0][1]
     split = 'val' if cfg.get('val_dataloader') else 'train'
-    clips = pictures.dataset_clips(cfg, split, 8, seed=0)
-    clip = next((clip for clip in clips if isinstance(clip, pictures.Clip)), None)
+    clips = dataset_clips(cfg, split, 8, seed=0)
+    clip = next((clip for clip in clips if isinstance(clip, Clip)), None)
     if clip:
-        models = ((title, load_model(cfg, path)) for title, cfg, path in found)
-        Image.fromarray(pictures.draw_masks(models, clip)).save(out / 'masks.png')
+        # One model is in memory at a time.
+        known = {
+            title: run_model(load_model(cfg, path), clip, seed=0)
+            for title, cfg, path in found
+        }
+        rows = 'video', 'masked input'
+        picture = make_picture(clip.packed['inputs'][0], known, clip.name, rows)
+        save_picture(picture, out / 'masks.png')
         print(out / 'masks.png')

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.font_manager import FontProperties, findfont
 from mmaction.structures import ActionDataSample
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..models.losses import AdaMAELoss
-from ..utils.fonts import drawable
+from ..utils.fonts import default_font, drawable
 from ..utils.text import shorten
-from .rows import DARK, GRAY, LIGHT, rebuild_clip, token_images
+from .rows import DARK, LIGHT, prediction_rows
 
 # Pixels. Smaller pictures are enlarged to about this width, so that text fits.
 _WIDTH = 256
@@ -36,28 +34,20 @@ def mask_overlay(
         the probabilities over it (learned samplers only), the visible tokens and the
         prediction.
     """
-    tubelet, patch = criterion.target.token_shape[:2]
-    size = (clip.shape[-2], clip.shape[-1])
-    video = clip.permute(1, 2, 3, 0).numpy() / 255
-
-    def painted(values: Tensor) -> np.ndarray:
-        return token_images(values, size, patch).numpy().repeat(tubelet, axis=0)
-
-    hidden = painted(sample.mask)[..., None]
+    frames = range(clip.shape[1])
+    rows = prediction_rows(clip / 255, sample, criterion, frames)
+    video = rows['video'].images
     panels = [('video', video)]
-    if 'probs' in sample:
-        relative = sample.probs.float() * len(sample.probs)
-        top = max(float(relative.max()), 1e-6)
-        colors = mpl.colormaps['viridis'](painted(relative) / top)[..., :3]
-        title = f'probability: 0 to {top:.3g} x uniform'
-        panels.append((title, (video + colors) / 2))
-    panels.append(('masked input', np.where(hidden, GRAY, video)))
-    whole = rebuild_clip(clip / 255, sample.mask, sample.pred, criterion)
-    note = ' (true mean, std)' * criterion.target.norm_pix
-    panels.append((f'prediction{note}', whole.permute(1, 2, 3, 0).numpy()))
-    return np.concatenate(
-        [_below([title], _uint8(frames)) for title, frames in panels], axis=2
-    )
+    if 'probability' in rows:
+        probability = rows['probability']
+        assert probability.colors is not None
+        title = f'probability: 0 to {probability.colors.get_clim()[1]:.3g} x uniform'
+        blend = np.rint(video / 2 + probability.images / 2).astype(np.uint8)
+        panels.append((title, blend))
+    panels.append(('masked input', rows['masked input'].images))
+    name = 'prediction' if 'prediction' in rows else 'honest prediction'
+    panels.append((f'prediction {rows[name].note}', rows[name].images))
+    return np.concatenate([_below([title], images) for title, images in panels], axis=2)
 
 
 def class_overlay(
@@ -96,7 +86,7 @@ def _below(lines: Sequence[str], frames: np.ndarray) -> np.ndarray:
         'RGB', (width, _LINE * len(lines)), tuple(round(255 * c) for c in DARK)
     )
     draw = ImageDraw.Draw(strip)
-    font = ImageFont.truetype(findfont(FontProperties()), _FONT)
+    font = default_font(_FONT)
     color = tuple(round(255 * c) for c in LIGHT)
     for number, line in enumerate(lines):
         text = drawable(line)
@@ -105,7 +95,3 @@ def _below(lines: Sequence[str], frames: np.ndarray) -> np.ndarray:
         draw.text((4, _LINE * number + 1), text, color, font)
     strips = np.broadcast_to(np.asarray(strip), (len(frames), *strip.size[::-1], 3))
     return np.concatenate([strips, frames], axis=1)
-
-
-def _uint8(frames: np.ndarray) -> np.ndarray:
-    return np.rint(frames.clip(0, 1) * 255).astype(np.uint8)

@@ -90,15 +90,15 @@ def token_images(
     """Paint every token with its value.
 
     Args:
-        values (Tensor): one per token, shape (N,).
+        values (Tensor): of each token, shape (N, ...): one, or a color.
         frame_size (tuple[int, int]): height and width in pixels.
         patch_size (int): pixels along each side of a token.
 
     Returns:
-        Tensor: shape (t, H, W), an image per time step.
+        Tensor: shape (t, H, W, ...), an image per time step.
     """
     h, w = (size // patch_size for size in frame_size)
-    images = values.reshape(-1, h, w)
+    images = values.reshape(-1, h, w, *values.shape[1:])
     return images.repeat_interleave(patch_size, 1).repeat_interleave(patch_size, 2)
 
 
@@ -131,25 +131,27 @@ def prediction_rows(
     frames = [*(target.frames if frames is None else frames)]
     steps = [frame // target.token_shape[0] for frame in frames]
 
-    def painted(values: Tensor) -> np.ndarray:
-        return token_images(values, size, target.token_shape[1])[steps].numpy()
+    def painted(values: np.ndarray) -> np.ndarray:
+        tokens = torch.from_numpy(values)
+        return token_images(tokens, size, target.token_shape[1])[steps].numpy()
 
     def shown(pixels: Tensor) -> np.ndarray:
-        return pixels[:, frames].permute(1, 2, 3, 0).numpy()
+        return _uint8(pixels[:, frames].permute(1, 2, 3, 0).numpy())
 
     def rebuilt(honest: bool) -> np.ndarray:
-        return _uint8(shown(rebuild_clip(clip, mask, sample.pred, criterion, honest)))
+        return shown(rebuild_clip(clip, mask, sample.pred, criterion, honest))
 
-    hidden = painted(mask)[..., None]
+    hidden = mask.numpy()[:, None]
+    gray = _uint8(np.array(GRAY))
     video = shown(clip)
     # A few hopeless tokens must not turn all others black.
     errors = _colors('magma', error[mask].quantile(0.98))
     errors.set_array(error[mask].numpy())
-    error_images = _paint(errors, painted(error))
+    error_colors = np.where(hidden, _paint(errors, error), gray)
 
     rows = {
-        'video': Row(_uint8(video)),
-        'masked input': Row(_uint8(np.where(hidden, GRAY, video))),
+        'video': Row(video),
+        'masked input': Row(np.where(painted(hidden), gray, video)),
     }
     if target.norm_pix:
         # Even a model that knows nothing looks good with the true means put back.
@@ -158,16 +160,14 @@ def prediction_rows(
     else:
         note = '(raw pixels)'
     rows['honest prediction'] = Row(rebuilt(True), note)
-    rows['error'] = Row(
-        _uint8(np.where(hidden, error_images, GRAY)), '(gray: visible)', errors, True
-    )
+    rows['error'] = Row(painted(error_colors), '(gray: visible)', errors, True)
     if 'probs' in sample:
         relative = sample.probs.float() * len(mask)
         probs = _colors('viridis', relative.max())
-        images = _paint(probs, painted(relative))
-        rows['probability'] = Row(_uint8(images), '(1: uniform)', probs, True)
-    images = np.where(hidden, DARK, LIGHT)
-    rows['mask'] = Row(_uint8(images), '(light: visible)', outlined=True)
+        images = painted(_paint(probs, relative))
+        rows['probability'] = Row(images, '(1: uniform)', probs, True)
+    images = painted(_uint8(np.where(hidden, DARK, LIGHT)))
+    rows['mask'] = Row(images, '(light: visible)', outlined=True)
     return rows
 
 
@@ -176,9 +176,9 @@ def _colors(cmap: str, top: Tensor) -> ScalarMappable:
     return ScalarMappable(norm, mpl.colormaps[cmap])
 
 
-def _paint(colors: ScalarMappable, values: np.ndarray) -> np.ndarray:
-    # to_rgba would take three time steps for an image.
-    return np.asarray(colors.cmap(colors.norm(values)))[..., :3]
+def _paint(colors: ScalarMappable, values: Tensor) -> np.ndarray:
+    """Give the colors of numbers: uint8, shape (N, 3)."""
+    return _uint8(np.asarray(colors.cmap(colors.norm(values.numpy())))[..., :3])
 
 
 def _uint8(images: np.ndarray) -> np.ndarray:

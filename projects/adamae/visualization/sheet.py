@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from math import ceil
 
 import cv2
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.font_manager import FontProperties, findfont
-from mmaction.structures import ActionDataSample
-from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
+from PIL import Image, ImageDraw
 
-from ..models.mae_recognizer import MAERecognizer
-from ..utils.fonts import drawable
-from ..utils.text import shorten
-from .rows import Row, prediction_rows
+from ..utils.fonts import default_font, drawable
+from .rows import Row
 
 OUTLINE = (255, 59, 48)
-# Characters of a video's name in the headline.
-MAX_TITLE = 48
 
 # Pixels. Images are repeated to be at least that wide on a sheet, and while playing.
 _WIDTH, _PLAYING_WIDTH = 120, 224
@@ -55,7 +46,7 @@ class _Canvas:
         """Write lines; ``anchor`` as in Pillow, which says what is at the place."""
         lines = drawable_lines(text, weight)
         align = {'l': 'left', 'm': 'center', 'r': 'right'}[anchor[0]]
-        font = _font(size, weight)
+        font = default_font(size, weight)
         if len(lines) > 1:
             anchor = f'{anchor[0]}{"a" if anchor[1] in "at" else anchor[1]}'
         self._draw.text(
@@ -87,18 +78,13 @@ def color_table(colors: ScalarMappable, count: int) -> np.ndarray:
     return np.rint(shares * 255).astype(np.uint8)
 
 
-@cache
-def _font(size: int, weight: str = 'normal') -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(findfont(FontProperties(weight=weight)), size)
-
-
 def drawable_lines(text: str, weight: str = 'normal') -> list[str]:
     """Give the lines of a text as :func:`.drawable` makes them."""
     return [drawable(line, weight) for line in text.split('\n')]
 
 
 def _text_width(text: str, size: int = _TEXT, weight: str = 'normal') -> int:
-    font = _font(size, weight)
+    font = default_font(size, weight)
     return ceil(max(font.getlength(line) for line in drawable_lines(text, weight)))
 
 
@@ -230,43 +216,3 @@ def play(
         for images, x, y in places:
             frame.paste(images[index], x, y)
         yield np.asarray(frame.image)
-
-
-def draw_prediction(
-    model: MAERecognizer,
-    clip: Tensor,
-    sample: ActionDataSample,
-    name: str = '',
-    numbers: Sequence[int] | None = None,
-) -> np.ndarray:
-    """Draw what a model predicted for a clip.
-
-    Args:
-        model (MAERecognizer): gives the kind of target.
-        clip (Tensor): pixels, shape (C, T, H, W), uint8.
-        sample (ActionDataSample): its prediction; an ``object_mask`` in it is outlined.
-        name (str): for the headline, shortened. Defaults to none.
-        numbers (Sequence[int], optional): of the T frames in their video. Defaults to
-            0, 1, 2 and so on.
-
-    Returns:
-        np.ndarray: uint8, shape (height, width, 3), RGB.
-    """
-    sample = sample.cpu()
-    criterion = copy.deepcopy(model.criterion).cpu()
-    rows = prediction_rows(clip.float() / 255, sample, criterion)
-    outline = None
-    if 'object_mask' in sample:
-        outline = np.asarray(sample.object_mask)[list(criterion.target.frames)]
-    frames = criterion.target.frames
-    if numbers is not None:
-        frames = [numbers[frame] for frame in frames]
-    title = f'{shorten(name, MAX_TITLE)}   {describe(sample)}'
-    return assemble(rows, title.strip(), frames, outline)
-
-
-def describe(sample: ActionDataSample) -> str:
-    """Say how much of a clip was hidden, and how large the error is."""
-    masked = 100 * sample.mask.float().mean()
-    error = sample.token_error[sample.mask].mean()
-    return f'{masked:.4g}% masked, error {error:.3f}'

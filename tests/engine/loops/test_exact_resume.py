@@ -71,6 +71,14 @@ SETTINGS = {
         'optim_wrapper.update(accumulative_counts=2)\n',
         (4, 6),
     ),
+    'watched': (
+        'custom_hooks += [\n'
+        "    dict(type='HealthCurvesHook', interval=2),\n"
+        "    dict(type='FeatureHealthHook', num_videos=4, interval=1, batch_size=2,\n"
+        '         num_workers=0),\n'
+        "    dict(type='PretrainVisualizationHook', num_videos=1, interval=1)]\n",
+        (4, 6),
+    ),
     'workers': ('train_dataloader.update(num_workers=2)\n', (5,)),
     'persistent workers': (WORKERS, (6,)),
     'iterations': (ITERATIONS + WORKERS, (5,)),

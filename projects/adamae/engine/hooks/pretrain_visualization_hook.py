@@ -15,7 +15,7 @@ from ...datasets.from_config import video_name
 from ...evaluation.features import ErrorsAsValues
 from ...utils.randomness import seed_generators
 from ...utils.wrappers import unwrap_model
-from ...visualization.sheet import draw_prediction
+from ...visualization.picture import make_picture
 from .periodic import PeriodicHook
 from .training_state import preserve_training_state
 
@@ -54,8 +54,11 @@ class PretrainVisualizationHook(PeriodicHook):
             for number, name, packed in self._clips:
                 seed_generators(self.seed, number)
                 sample = model.val_step(pseudo_collate([packed]))[0]
-                sheet = draw_prediction(model, packed['inputs'][0], sample, name)
-                runner.visualizer.add_image(f'masked_video_{number}', sheet, step)
+                known = {'': (sample, model.criterion)}
+                picture = make_picture(packed['inputs'][0], known, name)
+                runner.visualizer.add_image(
+                    f'masked_video_{number}', picture.sheet(), step
+                )
 
     def _read(self, runner: Runner, videos: FixedVideos) -> None:
         source = ErrorsAsValues(videos)
