@@ -9,6 +9,7 @@ from mmengine.device import get_device
 from PIL import Image
 
 from ..apis import pictures
+from ..apis.clips import Clip, dataset_clips
 from ..apis.models import load_model
 from ..models import MAERecognizer
 from ..utils.text import printable
@@ -78,7 +79,7 @@ def make_players(run: Run, count: int, limit: int) -> tuple[list[Player], list[s
     keys = [keys[int(i)] for i in chosen]
     notes: list[str] = []
     players: dict[str, Player] = {}
-    clips: list[pictures.Clip] = []
+    clips: list[Clip] = []
     share = limit // max(1, count * (1 + len(keys) * (len(_ROWS) - 1)))
     for kind, number in keys:
         path = run.checkpoints[kind, number]
@@ -90,14 +91,14 @@ def make_players(run: Run, count: int, limit: int) -> tuple[list[Player], list[s
             continue
         if not clips:
             split = 'val' if cfg.get('val_dataloader') else 'train'
-            for clip in pictures.dataset_clips(cfg, split, count, _SEED):
+            for clip in dataset_clips(cfg, split, count, _SEED):
                 if isinstance(clip, VideoError):
                     notes.append(printable(str(clip)))
                 else:
                     clips.append(clip)
         for clip in clips:
             picture = pictures.look({'': model}, clip, _ROWS, _SEED)
-            ((label, rows),) = picture.moving.items()
+            ((label, rows),) = picture.lines.items()
             strips = {name: _strip(row.images) for name, row in rows.items()}
             encoded = _encode(strips, share)
             if encoded is None:
@@ -105,7 +106,7 @@ def make_players(run: Run, count: int, limit: int) -> tuple[list[Player], list[s
                 continue
             if clip.name not in players:
                 height, width = strips['video'].shape[:2]
-                numbers = picture.numbers[1]
+                numbers = picture.numbers
                 players[clip.name] = Player(
                     *(clip.name, numbers, width // len(numbers), height),
                     *(encoded['video'].uri, []),
