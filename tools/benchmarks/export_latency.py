@@ -62,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'{args.config}: {args.batch_size} clips, {torch.get_num_threads()} threads, '
         f'{args.rounds} rounds, PyTorch {torch.__version__}'
     )
-    print(f'{"":<14}{"ms: median (range)":<30}of eager, round by round')
+    print(f'{"":<14}{"ms: median (range)":<36}of eager, round by round')
     for name, values in seconds.items():
         spread = summarize([1e3 * value for value in values])
-        print(f'{name:<14}{spread!s:<30}{ratio(values, seconds["eager"])} x')
+        print(f'{name:<14}{spread!s:<36}{ratio(values, seconds["eager"])} x')
 
 
 if __name__ == '__main__':
