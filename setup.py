@@ -27,5 +27,6 @@ setup(
         'full': ['mmcv>=2.0,<2.2'],
         'tests': requirements('tests'),
         'app': requirements('app'),  # tools/app.py
+        'export': requirements('export'),  # tools/export.py, files for ONNX
     },
 )

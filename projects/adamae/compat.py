@@ -517,6 +517,28 @@ def visualize_every_video() -> None:
     inferencer.MMAction2Inferencer.visualize = visualize
 
 
+def name_images_of_mlflow() -> None:
+    """Let MLflow keep the pictures of a run, of each step one.
+
+    ``MLflowVisBackend`` of MMEngine 0.10.7 hands their names on; without a suffix, as
+    all hooks have them, MLflow raises ``unknown file extension`` and the run ends.
+
+    Applies: to names without a suffix; they are completed as MMEngine's other backends
+    do.
+
+    Source: https://github.com/open-mmlab/mmengine/issues/1681
+    """
+    backend = importlib.import_module('mmengine.visualization').MLflowVisBackend
+    original = backend.add_image
+
+    @wraps(original)
+    def add_image(self: Any, name: str, image: Any, step: int = 0, **kw: Any) -> None:
+        name = name if Path(name).suffix else f'{name}_{step}.png'
+        original(self, name, image, step, **kw)
+
+    backend.add_image = add_image
+
+
 provide_drn()
 import_without('transformers', 'Adafactor', 'mmengine.optim.optimizer.builder')
 quiet_mmcv_lite()
@@ -536,3 +558,4 @@ keep_inherited_decoders()
 keep_signals_from_loader_workers()
 draw_predicted_classes()
 visualize_every_video()
+name_images_of_mlflow()

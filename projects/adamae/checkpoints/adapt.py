@@ -61,7 +61,8 @@ def adapt_checkpoint(
 
     - resuming: nothing;
     - testing: position tables may be of another grid and are interpolated; a fixed
-      one may be missing;
+      one may be missing. A head without weights, such as MMAction2's ``FeatureHead``,
+      takes the place of a classifier's;
     - training: also, the classification head may have another number of classes, or
       the checkpoint may come from pre-training. What only one of the two models
       has is then skipped or left as it was initialized. So is a sampler, all of it,
@@ -101,6 +102,8 @@ def adapt_checkpoint(
             _drop_pretraining_modules(weights, own, drop, new)
     elif purpose == 'train':
         _begin_sampler(weights, own)
+    elif purpose == 'test' and hasattr(model, 'cls_head') and not _has_head(own):
+        _drop_head(weights)
     _check(weights, model, source)
     if purpose == 'resume' and not _holds_training_state(checkpoint):
         raise CheckpointMismatch(
@@ -279,6 +282,15 @@ def _reset_head(weights: dict[str, Tensor], own: Weights) -> None:
             f'{", ".join(reset)} re-initialized',
             logging.WARNING,
         )
+
+
+def _drop_head(weights: dict[str, Tensor]) -> None:
+    """Leave the classifier out, where only features are wanted."""
+    dropped = [name for name in weights if name.startswith('cls_head.')]
+    for name in dropped:
+        del weights[name]
+    if dropped:
+        _log(f'the model has no classifier: {", ".join(dropped)} left out')
 
 
 def _begin_sampler(weights: dict[str, Tensor], own: Weights) -> None:

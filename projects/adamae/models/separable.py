@@ -37,7 +37,10 @@ class SeparablePositionsMixin(BaseModule):
 
     def with_class_token(self, *tokens: Tensor) -> Tensor:
         """Make one sequence: the class token, then all others, (B, K, D) each."""
-        first = (self.cls_token + self.pos_embed_class).expand(len(tokens[0]), -1, -1)
+        # A number of torch, so that models can be traced for any batch: len is fixed.
+        first = (self.cls_token + self.pos_embed_class).expand(
+            tokens[0].shape[0], -1, -1
+        )
         return torch.cat([first, *tokens], dim=1)
 
 

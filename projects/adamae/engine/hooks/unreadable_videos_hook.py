@@ -223,7 +223,8 @@ class UnreadableVideosHook(Hook):
         outputs: Sequence | None = None,
     ) -> None:
         """Remember what could not be read."""
-        self.errors += [getattr(sample, 'unreadable', '') for sample in outputs or ()]
+        samples = () if outputs is None else outputs  # features are a tensor
+        self.errors += [getattr(sample, 'unreadable', '') for sample in samples]
 
     after_test_iter = after_val_iter
 
