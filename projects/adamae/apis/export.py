@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..datasets.fixed_videos import FixedVideos
-from ..datasets.from_config import center_clip_pipeline, innermost, train_spacing
+from ..datasets.from_config import center_clip_pipeline, innermost, clip_spacing
 from ..evaluation.features import ErrorsAsValues, encode
 from ..models.mae_recognizer import MAERecognizer
 from ..models.transformer import set_attention_kernel
@@ -297,7 +297,7 @@ def describe(
         info['features'] = f'(batch, {module.backbone.embed_dims}), float32'
         if cfg.get('train_dataloader'):
             size = module.backbone.clip_size
-            steps = center_clip_pipeline(size, **train_spacing(cfg))
+            steps = center_clip_pipeline(size, **clip_spacing(cfg))
             info['pipeline'] = json.dumps(steps)
         return info, None
     head: Any = module.head
