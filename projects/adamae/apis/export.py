@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..datasets.fixed_videos import FixedVideos
-from ..datasets.from_config import center_clip_pipeline, innermost, clip_spacing
+from ..datasets.from_config import center_clip_pipeline, clip_spacing, innermost
 from ..evaluation.features import ErrorsAsValues, encode
 from ..models.mae_recognizer import MAERecognizer
 from ..models.transformer import set_attention_kernel
