@@ -26,5 +26,6 @@ setup(
         'full': ['mmcv>=2.0,<2.2'],
         'tests': requirements('tests'),
         'app': requirements('app'),  # tools/app.py
+        'docs': requirements('docs'),  # the documentation site
     },
 )
