@@ -31,6 +31,8 @@ myst_enable_extensions = ['dollarmath']
 myst_dmath_double_inline = False
 myst_fence_as_directive = ['mermaid']
 
+smartquotes = False  # it would make one dash of the two of an option
+
 # Docstrings have the types, in words.
 autodoc_typehints = 'none'
 autodoc_default_options = {'members': True, 'show-inheritance': True}

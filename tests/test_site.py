@@ -72,8 +72,11 @@ def test_nothing_is_fetched_from_elsewhere(site):
 def test_the_reference_has_every_public_name(site):
     lines = (site / 'objects.inv').read_bytes().split(b'\n', 4)
     inventory = zlib.decompress(lines[4]).decode()
-    known = re.findall(r'^\S*?([^.\s]+) py:', inventory, re.M)
-    assert {*projects.adamae.__all__} - {'compat'} <= {*known}
+    known = re.findall(
+        r'^\S*?([^.\s]+) py:(class|function|exception) 1 ', inventory, re.M
+    )
+    assert {*projects.adamae.__all__} - {'compat'} <= {name for name, _ in known}
+    assert len(known) == len({*known})  # each in one place
 
 
 def test_the_reference_has_every_tool(site):

@@ -37,10 +37,13 @@ def find(
     if node.get('refdomain') != 'py':
         return None
     target = node['reftarget']
-    # A class is documented in the package that exports it, and not where it is written.
+    # A class is documented where it is exported, and not where it is written.
     last = target.rpartition('.')[2] if target.startswith('projects.') else target
-    known = env.domains['py'].objects.items()
-    places = [(k, v) for k, v in known if k == last or k.endswith(f'.{last}')]
+    places = [
+        (name, place)
+        for name, place in env.domains['py'].objects.items()
+        if f'.{name}'.endswith(f'.{last}') and not place.aliased
+    ]
     if len(places) == 1:
         ((full, place),) = places
         return make_refnode(
