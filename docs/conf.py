@@ -50,3 +50,6 @@ nitpick_ignore_regex = [
     (r'py:.*', r'(torch|mmengine|mmaction|mmcv|mmpretrain|numpy)\..*'),
     (r'py:(class|exc)', r'(abc\.)?[A-Z]\w+(Error|Exception|Interrupt)|ABC|\w*Tuple'),
 ]
+
+# `make links`: GitHub makes the names of sections in the browser.
+linkcheck_anchors = False

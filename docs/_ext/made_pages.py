@@ -154,9 +154,11 @@ def read_source(app: Sphinx, page: str, content: list[str]) -> None:
         text += tools()
     elif page == 'configs':
         text += configs()
-    content[0] = re.sub(
+    text = re.sub(
         rf'\]\(\.\./({"|".join(FOLDERS)})\)', lambda m: f']({FOLDERS[m[1]]})', text
     )
+    # A file's name says little here: without a text, MyST takes the title.
+    content[0] = re.sub(r'\[(?:docs/)?[\w/]+\.md\](?=\([\w/]+\.md[#)])', '[]', text)
 
 
 def always_made(app: Sphinx, env: object, *changed: set[str]) -> list[str]:
