@@ -15,7 +15,7 @@ help:
 	@echo 'make env    virtual environment in $(VENV), with everything in it'
 	@echo 'make test   the tests                 make slow   the long ones too'
 	@echo 'make demo   watch AdaMAE learn        make lint   style and types'
-	@echo 'make docs   the site, in build/docs     make links  try its links to elsewhere'
+	@echo 'make docs   the site, in build/docs   make links  try its links to elsewhere'
 	@echo 'make faults kills, full disks and bad files against real runs: docs/reliability.md'
 	@echo '            (an hour or two; ROWS="sigkill sigterm" repeats some)'
 	@echo 'make clean  remove what make made     (PYTHON=, VENV=, JOBS= to choose)'

@@ -132,13 +132,17 @@ def tools() -> str:
 
 
 def configs() -> str:
-    """Write the list of all configs, with the comment that each begins with."""
+    """List all configs with the comment that each begins with, or its bases."""
     lines = []
     for folder in ('', 'recipes/', 'ablations/', 'demo/'):
         lines += [f'\n## configs/{folder}\n', '| config | what |', '| --- | --- |']
         for path in sorted(ROOT.glob(f'configs/{folder}*.py')):
-            comment = re.match(r'(?:#.*\n)*', path.read_text('utf-8'))[0]
+            text = path.read_text('utf-8')
+            comment = re.match(r'(?:#.*\n)*', text)[0]
             what = ' '.join(comment.replace('#', '').split())
+            # Without one, what it is made of says enough.
+            bases = re.search(r'_base_ = (\[.*?\]|.*)', text, re.S)[1]
+            what = what or ', '.join(re.findall(r"([\w./]+\.py)'", bases))
             lines.append(f'| `{path.relative_to(ROOT)}` | {escape(what)} |')
     return '\n'.join(lines)
 
