@@ -9,13 +9,14 @@ pins := requirements/constraints.txt
 JOBS ?= 2
 pytest := OMP_NUM_THREADS=1 $(python) -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help env test slow demo gallery lint faults clean
+.PHONY: help env test slow demo gallery lint docs links faults clean
 
 help:
 	@echo 'make env    virtual environment in $(VENV), with everything in it'
 	@echo 'make test   the tests                 make slow   the long ones too'
 	@echo 'make demo   watch AdaMAE learn        make lint   style and types'
 	@echo 'make gallery  a longer run, and the pictures of docs/gallery.md again'
+	@echo 'make docs   the site, in build/docs   make links  try its links to elsewhere'
 	@echo 'make faults kills, full disks and bad files against real runs: docs/reliability.md'
 	@echo '            (an hour or two; ROWS="sigkill sigterm" repeats some)'
 	@echo 'make clean  remove what make made     (PYTHON=, VENV=, JOBS= to choose)'
@@ -52,6 +53,15 @@ lint: env
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
+
+# Warnings are errors: a link that leads nowhere, a name that is not there.
+docs: env
+	$(python) -m sphinx -q -W --keep-going docs build/docs
+	@echo build/docs/index.html
+
+# Needs the internet.
+links: env
+	$(python) -m sphinx -q -b linkcheck docs build/links
 
 faults: env
 	PYTHONPATH=. $(python) tools/benchmarks/faults.py $(ROWS)

@@ -28,5 +28,6 @@ setup(
         'tests': requirements('tests'),
         'app': requirements('app'),  # tools/app.py
         'export': requirements('export'),  # tools/export.py, files for ONNX
+        'docs': requirements('docs'),  # the documentation site
     },
 )

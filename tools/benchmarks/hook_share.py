@@ -21,8 +21,9 @@ from mmaction.registry import RUNNERS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from projects.adamae import launch
 from projects.adamae.engine.hooks.update_guard import UpdateGuard
-from projects.adamae_arguments import add_cfg_options
+from projects.adamae_arguments import add_cfg_options, whole_number
 
 ROOT = Path(__file__).resolve().parents[2]
 # What MMEngine's own hooks take is not our doing.
@@ -37,7 +38,10 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=2)
     parser.add_argument(
-        '--iterations', type=int, default=6, help='the first is left out'
+        '--iterations',
+        type=whole_number(3, 10**6),
+        default=6,
+        help='the first and the last are left out',
     )
     parser.add_argument('--threads', type=int, default=1)
     add_cfg_options(parser)
@@ -100,8 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = launch.load_config(args)
     cfg.train_dataloader.batch_size = args.batch_size
     seconds, total = measure(cfg, args.iterations)
     steps = args.iterations - 2  # from the start of the second to that of the last
