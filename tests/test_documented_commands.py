@@ -18,7 +18,16 @@ MADE = re.compile(r'configs/(pets|toss|mine)_(pretrain|finetune|probe)\.py')
 # Settings that configs may have and most do not.
 ABSENT = {'load_from', 'compile', 'subset', 'runner_type', 'strategy', 'loss_scale'}
 # Commands of other packages.
-OTHERS = {'pip', 'source', 'export', 'tensorboard', 'docker', 'pre-commit'}
+OTHERS = {
+    'pip',
+    'source',
+    'export',
+    'tensorboard',
+    'docker',
+    'pre-commit',
+    'mkdir',
+    'cp',
+}
 
 
 def text_of(page):
