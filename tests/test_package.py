@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import site
 import sys
 import tarfile
 import zipfile
@@ -23,6 +22,7 @@ STRANGER = """
 _base_ = 'adamae::adamae/{}.py'
 model = dict(backbone=dict(depth=2))
 train_cfg = dict(max_epochs=1)
+param_scheduler = []
 """
 LOAD = """
 import sys
@@ -105,8 +105,9 @@ def installed(wheel, tmp_path_factory):
     done = run_command(sys.executable, '-m', 'venv', '--without-pip', folder)
     assert done.returncode == 0, done.stderr
     (packages,) = folder.glob('lib/python3*/site-packages')
-    # Of these folders the files of editable installs do not count.
-    (packages / 'here.pth').write_text('\n'.join(site.getsitepackages()))
+    # Where torch is. Links to checkouts there have no effect here.
+    outer = [path for path in sys.path if path.endswith('-packages')]
+    (packages / 'outer.pth').write_text('\n'.join(outer))
     python = folder / 'bin/python'
     pip = sys.executable, '-m', 'pip', '--python', python, 'install'
     done = run_command(*pip, '--no-deps', '--no-index', wheel, PYTHONPATH='')
