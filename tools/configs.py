@@ -85,17 +85,18 @@ def copy(name: str, target: Path) -> Path:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
-    if args.action == 'ls':
-        print(*list_models(args.pattern), sep='\n')
-        return
     try:
-        path = copy(args.name, Path(args.target))
+        if args.action == 'cp':
+            print(f'wrote {copy(args.name, Path(args.target))}')
+        elif names := list_models(args.pattern):
+            print(*names, sep='\n')
+        else:
+            raise FileNotFoundError(f'no config is called like {args.pattern!r}')
     except FileExistsError as error:
         reason = f'expected a new file, got {error.filename}; name another one'
-    except FileNotFoundError as error:
+    except OSError as error:
         reason = str(error)
     else:
-        print(f'wrote {path}')
         return
     print(f'error: {reason}', file=sys.stderr)
     raise SystemExit(2)

@@ -117,6 +117,10 @@ def test_configs_by_name(monkeypatch, tmp_path):
 def test_configs_ls(capsys):
     run_tool('configs', 'ls', '*ssv2_linear')
     assert capsys.readouterr().out == 'adamae_vitb_ssv2_linear\n'
+    with pytest.raises(SystemExit) as error:
+        run_tool('configs', 'ls', 'nothing*')
+    assert error.value.code == 2
+    assert capsys.readouterr().err == "error: no config is called like 'nothing*'\n"
 
 
 def test_configs_cp(monkeypatch, tmp_path, capsys):
