@@ -90,7 +90,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--quick',
         action='store_true',
-        help='a minute that shows that everything runs here; too short to learn much',
+        help='a minute or two that show that everything runs; too short to learn much',
     )
     parser.add_argument('--data', type=Path, default=Path('data/motion'))
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'))
