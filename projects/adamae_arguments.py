@@ -6,6 +6,7 @@ are parsed; this module lies outside and imports nothing.
 
 import os
 from argparse import (
+    SUPPRESS,
     Action,
     ArgumentError,
     ArgumentParser,
@@ -107,6 +108,8 @@ def add_reading_arguments(parser: ArgumentParser) -> None:
 def add_common_arguments(parser: ArgumentParser) -> None:
     """Add the arguments that train.py and test.py share, named as in MMAction2."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    # torch.distributed.launch says it twice; what counts is its environment variable.
+    parser.add_argument('--local-rank', '--local_rank', type=int, help=SUPPRESS)
     add_cfg_options(parser)
     parser.add_argument(
         '--launcher',

@@ -287,3 +287,25 @@ def test_forked_processes_still_die_of_the_garbage_of_their_parent(tmp_path):
     assert processes[1].exitcode != 0, 'all is well: drop the work-around'
     processes[1].kill()
     processes[1].join()
+
+
+@pytest.mark.parametrize('runner', [Runner, FlexibleRunner])
+def test_scoped_collate_fn(runner):
+    cfg = dict(
+        dataset=[],
+        batch_size=1,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='repeat_pseudo_collate', _scope_='adamae'),
+    )
+    loader = runner.build_dataloader(cfg)
+    assert loader.collate_fn([[1, 2], [3, 4]]) == [1, 2, 3, 4]
+    assert cfg['collate_fn']['_scope_'] == 'adamae'
+    collate = runner.build_dataloader.__wrapped__(cfg).collate_fn
+    with pytest.raises(TypeError, match='_scope_'):
+        collate([[1, 2], [3, 4]])
+
+
+def test_mmengine_still_imports_pkg_resources():
+    # tests/test_package.py reads a config without its warning.
+    source = inspect.getsource(importlib.import_module('mmengine.utils.package_utils'))
+    assert 'from pkg_resources import' in source

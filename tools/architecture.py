@@ -11,7 +11,7 @@ PACKAGE = 'projects.adamae'
 # From the bottom to the top. A module may import its own package and any floor below.
 FLOORS = (
     ('utils', 'video'),
-    ('compat',),
+    ('compat', 'registry'),
     ('checkpoints', 'datasets'),
     ('models.tokens', 'models.build'),
     ('models.transformer',),

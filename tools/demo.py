@@ -14,10 +14,21 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from projects.adamae_command import command_line
+from projects.adamae_files import TOOLS
 
+# Found by name from any folder.
 PRETRAIN = 'configs/demo/motion_pretrain.py'
 FINETUNE = 'configs/demo/motion_finetune.py'
+# Of --quick.
+QUICK = {
+    'data': Path('data/motion_quick'),
+    'out': Path('work_dirs/demo_quick'),
+    'num_train': 64,
+    'num_val': 25,
+    'pretrain_epochs': 3,
+    'finetune_epochs': 2,
+}
 CLASSES = 8
 # Lines of a log that a person wants to see; the rest is in the log file.
 SHOWN = re.compile(r'Epoch\(.*|[Ee]rror: .*|[\w/.]+: (?:wrote|complete).*')
@@ -25,18 +36,17 @@ PROGRESS = re.compile(r'(\d+/\d+), .*(ETA:.*)')
 NOISE = re.compile(r' (base_lr|lr|time|data_time|loss_\w+|memory): \S+')
 
 
-def run(title: str, *command: str | Path) -> None:
-    """Run one step and show its progress.
+def run(title: str, tool: str, *arguments: str | Path) -> None:
+    """Run one step, a tool, and show its progress.
 
     Raises:
         RuntimeError: if it fails.
     """
-    print(f'\n== {title}\n   $ python {" ".join(map(str, command))}', flush=True)
+    print(f'\n== {title}\n   $ {command_line(tool, *arguments)}', flush=True)
     start = last_shown = time.time()
     last: deque[str] = deque(maxlen=25)
     with subprocess.Popen(
-        [sys.executable, '-u', '-W', 'ignore', *map(str, command)],
-        cwd=ROOT,
+        [sys.executable, '-u', '-W', 'ignore', TOOLS / tool, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -63,12 +73,12 @@ def train(title: str, config: str, work_dir: Path, epochs: int, *options: str) -
         Path: the last checkpoint.
     """
     checkpoint = work_dir / f'epoch_{epochs}.pth'
-    if (ROOT / checkpoint).exists():
+    if checkpoint.exists():
         print(f'\n== {title}\n   already there: {checkpoint}', flush=True)
     else:
         options = (f'train_cfg.max_epochs={epochs}', *options)
-        command = ['tools/train.py', config, '--work-dir', work_dir, '--resume']
-        run(title, *command, '--cfg-options', *options)
+        command = [config, '--work-dir', work_dir, '--resume']
+        run(title, 'train.py', *command, '--cfg-options', *options)
     return checkpoint
 
 
@@ -77,13 +87,22 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser = ArgumentParser(
         description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        '--quick',
+        action='store_true',
+        help='a minute or two that show that everything runs; too short to learn much',
+    )
     parser.add_argument('--data', type=Path, default=Path('data/motion'))
     parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'))
     parser.add_argument('--num-train', type=int, default=1600, help='training videos')
     parser.add_argument('--num-val', type=int, default=200, help='held-out videos')
     parser.add_argument('--pretrain-epochs', type=int, default=11)
     parser.add_argument('--finetune-epochs', type=int, default=8)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.quick:
+        parser.set_defaults(**QUICK)
+        args = parser.parse_args(argv)
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -110,7 +129,7 @@ def demo(args: Namespace) -> None:
 
     run(
         '1 of 5: videos of a moving square; their label is the direction',
-        *('tools/make_motion_dataset.py', args.data, '--workers=2'),
+        *('make_motion_dataset.py', args.data, '--workers=2'),
         *(f'--num-train={args.num_train}', f'--num-val={args.num_val}'),
         *(f'--num-classes={CLASSES}', '--num-frames=40'),
     )
@@ -129,16 +148,16 @@ def demo(args: Namespace) -> None:
     )
     run(
         '4 of 5: testing on held-out videos, 2 clips x 3 crops of each',
-        *('tools/test.py', FINETUNE, finetuned, '--work-dir', finetune / 'test'),
+        *('test.py', FINETUNE, finetuned, '--work-dir', finetune / 'test'),
     )
     pictures = args.out / 'pictures'
     run(
         '5 of 5: pictures',
-        *('tools/visualize.py', PRETRAIN, pretrained, '--out', pictures),
+        *('visualize.py', PRETRAIN, pretrained, '--out', pictures),
     )
 
-    masking = newest_metrics(ROOT / pretrain, 'masking/enrichment')
-    accuracy = newest_metrics(ROOT / finetune / 'test', 'acc/top1')
+    masking = newest_metrics(pretrain, 'masking/enrichment')
+    accuracy = newest_metrics(finetune / 'test', 'acc/top1')
     print(
         f"""
 == Done in {(time.time() - start) / 60:.1f} minutes. On {args.num_val} held-out videos:
@@ -150,6 +169,8 @@ def demo(args: Namespace) -> None:
  {masking['masking/error_background']:.2f} on the background
    pictures: {pictures}/"""
     )
+    if args.quick:
+        print('   Everything runs. To see it learn: the same without --quick')
 
 
 if __name__ == '__main__':

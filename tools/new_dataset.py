@@ -5,14 +5,13 @@ measured, says why, and prints the next commands. The configs go into ./configs.
 """
 
 import os
-import shlex
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
 from projects.adamae_arguments import COUNT
-
-ROOT = Path(__file__).resolve().parents[1]
+from projects.adamae_command import command_line
+from projects.adamae_files import CONFIGS, IS_INSTALLED, SCOPE
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -85,7 +84,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         plan = recommend(summary.facts)
         written = own_configs.write_configs(
-            plan, summary.facts, out, paths, ROOT / 'configs/_base_'
+            plan,
+            summary.facts,
+            out,
+            paths,
+            f'{SCOPE}/_base_' if IS_INSTALLED else CONFIGS / '_base_',
         )
     print(f'\n\n{summary.gist()}\nlists and summary.md: {printable(out)}\n')
     for reason in plan.reasons:
@@ -98,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             '(train, val or test)'
         )
     print('\nHow long it takes here, and what fits into memory:')
-    print(f'    {_command("plan.py", written["pretrain"])}')
+    print(f'    {command_line("plan.py", written["pretrain"])}')
     print('Then:')
     for command in _next_commands(written, plan.epochs):
         print(f'    {command}')
@@ -108,30 +111,25 @@ def _next_commands(written: dict[str, Path], epochs: int) -> list[str]:
     """Give the commands from pre-training to a number, or to pictures and features."""
     work_dirs = {k: f'work_dirs/{path.stem}' for k, path in written.items()}
     weights = f'{work_dirs["pretrain"]}/epoch_{epochs}.pth'
-    pretrain = _command('train.py', written['pretrain'])
+    pretrain = command_line('train.py', written['pretrain'])
     if 'finetune' not in written:
         out = f'{work_dirs["pretrain"]}/features.npy'
         return [
             pretrain,
-            _command('visualize.py', written['pretrain'], weights, '--split', 'train'),
-            _command('extract_features.py', written['pretrain'], weights, out),
+            command_line(
+                'visualize.py', written['pretrain'], weights, '--split', 'train'
+            ),
+            command_line('extract_features.py', written['pretrain'], weights, out),
         ]
     load = '--cfg-options', f'load_from={weights}'
     # The shell finds the one that is there; its number of epochs is not known yet.
     best = f'{work_dirs["finetune"]}/best_acc_top1_epoch_*.pth'
     return [
         pretrain,
-        _command('train.py', written['finetune'], *load),
-        f'{_command("test.py", written["finetune"])} {best}',
-        f'{_command("train.py", written["probe"], *load)}  # or a linear probe',
+        command_line('train.py', written['finetune'], *load),
+        f'{command_line("test.py", written["finetune"])} {best}',
+        f'{command_line("train.py", written["probe"], *load)}  # or a linear probe',
     ]
-
-
-def _command(tool: str, *arguments: object) -> str:
-    path = ROOT / 'tools' / tool
-    below = path.is_relative_to(Path.cwd())
-    shown = path.relative_to(Path.cwd()) if below else path
-    return shlex.join(['python', *map(str, (shown, *arguments))])
 
 
 if __name__ == '__main__':

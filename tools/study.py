@@ -29,12 +29,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projects.adamae_arguments import COUNT, SEED
+from projects.adamae_files import CONFIGS
 
 if TYPE_CHECKING:
     from projects.adamae.analysis import study
     from projects.adamae.launch.study_checks import StudyPlan
 
-DEMO = Path(__file__).resolve().parents[1] / 'configs/demo'
+DEMO = CONFIGS / 'demo'
 JUDGES = ('knn', 'probe', 'finetune')
 
 

@@ -5,7 +5,7 @@ Importing this package registers its components; in a config that is
 """
 
 from . import compat  # isort: skip  # first: without it, MMAction2 may not import
-from . import datasets, engine, evaluation, models
+from . import datasets, engine, evaluation, models, registry
 from .datasets import *
 from .engine import *
 from .evaluation import *
@@ -17,4 +17,5 @@ __all__ = [
     *evaluation.__all__,
     *models.__all__,
     'compat',
+    'registry',
 ]

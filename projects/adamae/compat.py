@@ -15,7 +15,7 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from importlib.machinery import ModuleSpec
@@ -539,6 +539,45 @@ def name_images_of_mlflow() -> None:
     backend.add_image = add_image
 
 
+def quiet_pkg_resources() -> None:
+    """Read ``adamae::`` in a config without warnings that nobody here can heed.
+
+    MMEngine 0.10.7 imports ``pkg_resources`` for it, which setuptools calls deprecated.
+
+    Applies: always; of other warnings nothing changes.
+
+    Source: ``mmengine/utils/package_utils.py``
+    """
+    warnings.filterwarnings('ignore', message='pkg_resources is deprecated as an API')
+
+
+def build_scoped_collate_fn() -> None:
+    """Build the loaders of configs that inherit from ``adamae::``.
+
+    Such a base adds ``_scope_`` to what has a type, and MMEngine 0.10.7 hands it to the
+    function that collates a batch.
+
+    Applies: to a ``collate_fn`` with ``_scope_``.
+
+    Source: ``Runner.build_dataloader``
+    """
+    module = importlib.import_module('mmengine.runner')
+    for runner in (module.Runner, module.FlexibleRunner):
+        runner.build_dataloader = staticmethod(_without_scope(runner.build_dataloader))
+
+
+def _without_scope(original: Callable) -> Callable:
+    @wraps(original)
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        collate = isinstance(dataloader, dict) and dataloader.get('collate_fn')
+        if isinstance(collate, dict) and '_scope_' in collate:
+            plain = {k: v for k, v in collate.items() if k != '_scope_'}
+            dataloader = {**dataloader, 'collate_fn': plain}
+        return original(dataloader, *args, **kwargs)
+
+    return build_dataloader
+
+
 provide_drn()
 import_without('transformers', 'Adafactor', 'mmengine.optim.optimizer.builder')
 quiet_mmcv_lite()
@@ -559,3 +598,5 @@ keep_signals_from_loader_workers()
 draw_predicted_classes()
 visualize_every_video()
 name_images_of_mlflow()
+quiet_pkg_resources()
+build_scoped_collate_fn()

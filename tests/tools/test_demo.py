@@ -18,9 +18,16 @@ def test_demo_runs_and_reuses_what_is_there(tmp_path):
     assert len([*(tmp_path / 'out/pictures').glob('*.png')]) == 4
 
 
-def test_a_step_that_fails(capsys):
+def test_a_step_that_fails(tmp_path, capsys):
+    tool = tmp_path / 'tool.py'
+    tool.write_text('print("why"); raise SystemExit(3)')
     with pytest.raises(RuntimeError, match='step 1 of 5: videos failed .* code 3'):
-        load_tool('demo').run(
-            '1 of 5: videos', '-c', 'print("why"); raise SystemExit(3)'
-        )
+        load_tool('demo').run('1 of 5: videos', str(tool))
     assert 'why' in capsys.readouterr().out
+
+
+def test_quick_changes_what_is_not_given():
+    parse = load_tool('demo').parse_args
+    args = parse(['--quick', '--out', 'here', '--num-val', '8'])
+    assert (args.num_train, args.num_val, str(args.out)) == (64, 8, 'here')
+    assert parse([]).num_train == 1600 and parse([]).data != args.data

@@ -28,14 +28,15 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
+from projects.adamae_files import CONFIGS, TOOLS
+
 from ..datasets.from_config import iter_datasets
 from ..datasets.unreadable import UnreadableVideos
 from ..utils.cpu import KEEP_FREED_MEMORY
 from ..utils.fileio import atomic_path
 
-ROOT = Path(__file__).resolve().parents[3]
-FINETUNE = ROOT / 'configs/demo/motion_finetune.py'
-LINEAR = ROOT / 'configs/demo/motion_linear.py'
+FINETUNE = CONFIGS / 'demo/motion_finetune.py'
+LINEAR = CONFIGS / 'demo/motion_linear.py'
 #: Columns of the judges.
 KNN, PROBE, FINE_TUNED = 'k-NN', 'linear', 'fine-tuned'
 
@@ -429,7 +430,7 @@ def run_tool(
         RunError: if the tool fails.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / tool, *arguments]
+    command = [sys.executable, '-W', 'ignore', TOOLS / tool, *arguments]
     with _START_LOCK, log.open('w') as file:
         if _IS_OVER.is_set():
             raise RunError(f'{tool} was not started', '')

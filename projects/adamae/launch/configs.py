@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.utils import import_modules_from_strings
 
+from projects.adamae_files import find_config
+
 from ..datasets.class_names import add_class_names
 from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
@@ -37,7 +39,8 @@ def load_config(args: Namespace) -> Config:
     :func:`~projects.adamae.datasets.class_names.add_class_names`.
 
     Args:
-        args (Namespace): of a tool with ``--cfg-options``.
+        args (Namespace): of a tool with ``--cfg-options``; ``config`` is a path, or the
+            name of a config that comes with the package.
 
     Returns:
         Config: with ``work_dir`` and ``launcher`` set.
@@ -50,9 +53,10 @@ def load_config(args: Namespace) -> Config:
     """
     for handler in MMLogger.get_current_instance().handlers:
         tell_once(handler)  # of all that is logged before the run has its own log
-    require_file('config', args.config)
+    config = find_config(args.config)
+    require_file('config', config)
     try:
-        cfg = Config.fromfile(args.config)
+        cfg = Config.fromfile(config)
     except Exception as error:  # it runs the file, if it is Python
         text = ' '.join(str(error).split())
         raise ValueError(

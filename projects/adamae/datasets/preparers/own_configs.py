@@ -76,7 +76,8 @@ def write_configs(
         summary (Mapping): ``summary.json`` of the data set.
         data (str | Path): folder of that.
         paths (Mapping[str, Path]): of :func:`config_paths`.
-        bases (str | Path): the folder ``configs/_base_`` of this project.
+        bases (str | Path): the folder ``configs/_base_`` of this project, or what
+            MMEngine calls it in an installed package.
 
     Returns:
         dict[str, Path]: those that were written.
@@ -122,6 +123,8 @@ def _shown(path: str | Path) -> str:
 
 def _base(base: Path, config: Path) -> str:
     """Give the path of a base, from the folder of a config if both are in one tree."""
+    if '::' in str(base):
+        return base.as_posix()
     base, folder = base.resolve(), config.parent.resolve()
     project = base.parents[2]
     if folder.is_relative_to(project):

@@ -1,0 +1,3 @@
+"""The registries of the scope ``adamae``; importing this makes sure they are there."""
+
+import projects.adamae.registry  # noqa: F401
