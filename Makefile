@@ -53,8 +53,9 @@ lint: env
 faults: env
 	PYTHONPATH=. $(python) tools/benchmarks/faults.py $(ROWS)
 
-matrix:
-	$(PYTHON) tools/matrix.py $(ROWS)
+matrix: env
+	$(pip) --quiet uv
+	$(python) tools/matrix.py $(ROWS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+UV = sys.executable, '-m', 'uv'
 TESTS = (
     *('tests/launch/test_runs.py', 'tests/launch/test_run_record.py'),
     *('tests/models/test_mae_recognizer.py', 'tests/checkpoints/test_io.py'),
@@ -36,7 +37,7 @@ COLUMNS = (
     ('decoder', ('decord', 'decord2')),
 )
 ERROR = re.compile(r'(ERROR|error|fatal): |E   +\S|\w+(Error|Exception)(: |$)|FAILED ')
-MINUTES = 30  # that a step may take
+MINUTES = 15  # that a step may take
 
 
 class Row(NamedTuple):
@@ -119,25 +120,6 @@ def constraints(row: Row) -> list[str]:
     return [*kept, *(f'{name}=={version}' for name, version in row.pins.items())]
 
 
-def find_python(version: str) -> str:
-    """Find an interpreter on the path, or among those of pyenv.
-
-    Raises:
-        NotRunError: if there is none of this version.
-    """
-    root = Path(os.environ.get('PYENV_ROOT', Path.home() / '.pyenv'))
-    known = sorted(root.glob(f'versions/{version}.*/bin/python'))
-    for python in (sys.executable, f'python{version}', *map(str, known)):
-        code = 'import sys; print("%d.%d" % sys.version_info[:2])'
-        try:
-            done = subprocess.run([python, '-c', code], capture_output=True, text=True)
-        except OSError:
-            continue
-        if done.stdout.strip() == version:
-            return python
-    raise NotRunError(f'no Python {version} here')
-
-
 class Environment:
     """A virtual environment, and a log of what was done in it.
 
@@ -172,12 +154,24 @@ class Environment:
         if done.returncode:
             lines = text.splitlines() or [f'exit code {done.returncode}']
             raise StepError(next(filter(ERROR.search, lines), lines[-1]).strip())
-        return done.stdout
+        return text
 
     def pip(self, *arguments: str) -> str:
-        """Run pip, as :meth:`run`."""
-        quiet = '--disable-pip-version-check', '--no-input', '--quiet'
-        return self.run(self.python, '-m', 'pip', 'install', *quiet, *arguments)
+        """Have uv install packages, as :meth:`run`; it unpacks each only once."""
+        install = *UV, 'pip', 'install', '--python', self.python
+        return self.run(*install, *arguments)
+
+
+def make_environment(row: Row, env: Environment) -> None:
+    """Make an empty environment, with an interpreter that is found or fetched.
+
+    Raises:
+        NotRunError: if there is none of this version.
+    """
+    try:
+        env.run(*UV, 'venv', '--quiet', '--python', row.python, str(env.folder))
+    except StepError as error:
+        raise NotRunError(f'no Python {row.python} here ({error})') from None
 
 
 def install(row: Row, env: Environment, allow_cuda: bool) -> None:
@@ -190,18 +184,14 @@ def install(row: Row, env: Environment, allow_cuda: bool) -> None:
     file = env.folder / 'constraints.txt'
     file.write_text('\n'.join(constraints(row)) + '\n', 'utf-8')
     pins = '--constraint', str(file)
-    env.pip(*pins, 'setuptools', 'wheel')
     torch = next(pin for pin in constraints(row) if pin.startswith('torch=='))
-    if not allow_cuda:
-        report = json.loads(env.pip('--dry-run', '--report', '-', torch))
-        names = [part['metadata']['name'] for part in report['install']]
-        if any(name.startswith(('nvidia', 'cuda')) for name in names):
-            raise NotRunError(f'no build of {torch} for CPUs here')
+    if not allow_cuda and 'nvidia' in env.pip('--dry-run', torch):
+        raise NotRunError(f'no build of {torch} for CPUs here')
     env.pip(torch)
     # Some build with the torch that is there.
-    build = '--no-build-isolation'
-    env.pip(*pins, build, *requirements(row))
-    env.pip(*pins, build, '--no-deps', 'mmaction2')
+    env.pip(*pins, 'setuptools', 'wheel')
+    env.pip(*pins, '--no-build-isolation', *requirements(row))
+    env.pip(*pins, '--no-deps', 'mmaction2')
 
 
 def installed_versions(env: Environment) -> dict[str, str]:
@@ -211,7 +201,7 @@ def installed_versions(env: Environment) -> dict[str, str]:
         'found = {d.metadata["Name"].lower(): d.version for d in all()}\n'
         'print(json.dumps({"python": platform.python_version(), **found}))'
     )
-    return json.loads(env.run(env.python, '-c', code))
+    return json.loads(env.run(env.python, '-c', code).splitlines()[-1])
 
 
 def measure(row: Row, out: Path, allow_cuda: bool, keep: bool) -> dict:
@@ -228,11 +218,12 @@ def measure(row: Row, out: Path, allow_cuda: bool, keep: bool) -> dict:
     versions: dict[str, str] = {}
     result, reason = 'passed', ''
     try:
-        env.run(find_python(row.python), '-m', 'venv', str(env.folder))
+        make_environment(row, env)
         install(row, env, allow_cuda)
         versions = installed_versions(env)
-        summary = env.run(env.python, '-m', 'pytest', '-q', '-x', '--color=no', *TESTS)
-        reason = summary.strip().splitlines()[-1].split(' in ')[0].strip('= ')
+        printed = env.run(env.python, '-m', 'pytest', '-q', '-x', '--color=no', *TESTS)
+        found = re.findall(r'^(\d+ passed.*?)(?: in |$)', printed, re.MULTILINE)
+        reason = found[-1] if found else ''
     except NotRunError as error:
         result, reason = 'not run', str(error)
     except StepError as error:

@@ -84,7 +84,7 @@ def test_weights_are_known_by_content_and_not_by_name(tmp_path):
     assert old['bytes'] == len(content)
 
 
-def test_a_folder_is_known_by_names_and_sizes(tmp_path):
+def test_a_folder_is_known_by_names_and_sizes(tmp_path, monkeypatch):
     def describe():
         dataset = dict(type='VideoFolderDataset', data_prefix=dict(video=str(folder)))
         return run_record._describe_dataset(dataset)
@@ -100,7 +100,11 @@ def test_a_folder_is_known_by_names_and_sizes(tmp_path):
     (folder / 'note.txt').write_text('no video')
     assert describe()['sha256'] == first['sha256']
     (folder / 'sub/b.mp4').write_bytes(b'1234')
-    assert describe()['sha256'] != first['sha256']
+    last = describe()
+    assert last['sha256'] != first['sha256']
+    assert last['sha256_of_names'] == first['sha256_of_names']
+    monkeypatch.setattr(run_record, '_SECONDS', -1)  # as on a slow disk
+    assert describe() == {**last, 'sha256': None}
 
 
 def test_what_cannot_be_found_out_does_not_end_a_run(toy, tmp_path, monkeypatch):

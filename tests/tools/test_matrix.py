@@ -46,11 +46,11 @@ def test_table_shows_results_or_pins():
     assert '| not run |' in lines[-1]
 
 
-def test_an_interpreter_is_found_or_missed():
-    here = '.'.join(map(str, sys.version_info[:2]))
-    assert matrix.find_python(here) == sys.executable
-    with pytest.raises(matrix.NotRunError, match='no Python 3.99 here'):
-        matrix.find_python('3.99')
+def test_an_interpreter_that_is_missing_is_no_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(matrix, 'UV', (sys.executable, '-c', 'exit("error: none")'))
+    env = matrix.Environment(tmp_path, tmp_path / 'row.log')
+    with pytest.raises(matrix.NotRunError, match=r'no Python 3.11 here \(error: none'):
+        matrix.make_environment(matrix.ROWS[0], env)
 
 
 def test_a_failure_is_its_first_error(tmp_path):
@@ -91,8 +91,7 @@ def test_torch_that_brings_cuda_is_not_installed(tmp_path, monkeypatch):
 
     def pip(self, *arguments):
         asked.append(arguments)
-        parts = [{'metadata': {'name': name}} for name in ('torch', 'nvidia-cublas')]
-        return json.dumps({'install': parts})
+        return ' + nvidia-cublas==13.1\n + torch==2.13.0\n'
 
     monkeypatch.setattr(matrix.Environment, 'pip', pip)
     env = matrix.Environment(tmp_path, tmp_path / 'row.log')

@@ -9,8 +9,8 @@ import platform
 import shlex
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -36,8 +36,8 @@ _VARIABLES = (
     *('CUDA_', 'CUBLAS_', 'KMP_', 'MKL_', 'NCCL_', 'NVIDIA_TF32', 'OMP_'),
     *('PYTHONHASHSEED', 'PYTHONPATH', 'PYTORCH_', 'TORCH_', 'SLURM_JOB_ID'),
 )
-# A slow file system answers several questions at a time.
-_NUM_THREADS = 16
+# That the sizes of the videos of a folder may take, on a slow network disk.
+_SECONDS = 2
 
 
 def record_run(runner: Runner, split: str) -> None:
@@ -141,17 +141,21 @@ def _describe_list(path: str) -> dict[str, Any]:
 
 
 def _describe_folder(folder: str) -> dict[str, Any]:
-    """Hash the names and sizes of the videos of a folder, in the order of names."""
+    """Hash the names of the videos of a folder, in their order, and their sizes."""
     if is_remote(folder):
         raise ValueError(f'{folder}: only local folders are hashed')
+    start = str(Path(folder)) + os.sep
     files = scan_folder(folder, 'data_prefix.video')[0]
-    with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        sizes = pool.map(os.path.getsize, files, chunksize=1024)
-        digest = hashlib.sha256()
-        for file, size in zip(files, sizes, strict=True):
-            name = os.path.relpath(file, folder)
-            digest.update(f'{name}\0{size}\n'.encode('utf-8', 'surrogateescape'))
-    return {'videos': len(files), 'sha256': digest.hexdigest()}
+    names = [os.fsencode(file.removeprefix(start)) for file in files]
+    found: dict[str, Any] = {'videos': len(files)}
+    found['sha256_of_names'] = hashlib.sha256(b'\0'.join(names)).hexdigest()
+    sizes, deadline = [], time.monotonic() + _SECONDS
+    for file in files:
+        sizes.append(str(os.path.getsize(file)).encode())
+        if time.monotonic() > deadline:
+            return {**found, 'sha256': None}
+    both = b'\0'.join((*names, *sizes))
+    return {**found, 'sha256': hashlib.sha256(both).hexdigest()}
 
 
 def _weights(cfg: Config) -> dict[str, Any] | None:
