@@ -24,10 +24,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     # These take seconds, and --help does not need them.
+    from mmengine.logging import MMLogger
+
     from projects.adamae import launch
     from projects.adamae.analysis import comparison
     from projects.adamae.analysis.run_files import read_run
 
+    # What reading a config tells would be part of what is printed.
+    MMLogger.get_current_instance().setLevel('WARNING')
     with launch.errors_in_one_line(FileNotFoundError, ValueError):
         found = comparison.compare_runs(read_run(args.a), read_run(args.b))
     write = comparison.comparison_as_json if args.json else comparison.format_comparison

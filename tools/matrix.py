@@ -21,9 +21,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 UV = sys.executable, '-m', 'uv'
 TESTS = (
-    *('tests/launch/test_runs.py', 'tests/launch/test_run_record.py'),
+    *('tests/launch/test_runs.py', 'tests/datasets/test_datasets.py'),
     *('tests/models/test_mae_recognizer.py', 'tests/checkpoints/test_io.py'),
-    *('tests/datasets/test_datasets.py', 'tests/datasets/test_loaders.py'),
 )
 # Of mmaction2, which is installed without: it asks for decord, of which one is enough.
 MMACTION_NEEDS = 'opencv-contrib-python', 'Pillow'
