@@ -9,7 +9,7 @@ pins := requirements/constraints.txt
 JOBS ?= 2
 pytest := OMP_NUM_THREADS=1 $(python) -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: help env test slow demo gallery lint docs links faults clean
+.PHONY: help env test slow demo gallery lint docs links faults matrix clean
 
 help:
 	@echo 'make env    virtual environment in $(VENV), with everything in it'
@@ -19,6 +19,8 @@ help:
 	@echo 'make docs   the site, in build/docs   make links  try its links to elsewhere'
 	@echo 'make faults kills, full disks and bad files against real runs: docs/reliability.md'
 	@echo '            (an hour or two; ROWS="sigkill sigterm" repeats some)'
+	@echo 'make matrix other versions of Python, torch, numpy, ...: docs/compatibility.md'
+	@echo '            (minutes and gigabytes a row; ROWS="pinned numpy1" repeats some)'
 	@echo 'make clean  remove what make made     (PYTHON=, VENV=, JOBS= to choose)'
 
 env: $(stamp)
@@ -65,6 +67,10 @@ links: env
 
 faults: env
 	PYTHONPATH=. $(python) tools/benchmarks/faults.py $(ROWS)
+
+matrix: env
+	$(pip) --quiet uv
+	$(python) tools/matrix.py $(ROWS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

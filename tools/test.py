@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.init_distributed(cfg)
         runner = launch.build_runner(cfg, 'test')
         launch.prepare_report(runner)
+        launch.record_run(runner, 'test')
     with launch.errors_in_one_line(CheckpointMismatch, VideoError):
         with launch.metrics_before_dump(runner, args.report):
             runner.test()

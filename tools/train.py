@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.report_batches(runner)
         launch.report_schedule(runner)
         launch.report_videos(runner)
+        launch.record_run(runner, 'train')
     kinds = CheckpointMismatch, CheckpointNotSaved, FloatingPointError, VideoError
     with launch.errors_in_one_line(*kinds):
         runner.train()

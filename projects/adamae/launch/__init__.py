@@ -23,6 +23,7 @@ from .locking import lock_work_dir
 from .log_failures import metrics_before_dump
 from .places import check_folder, report_space
 from .reports import prepare_report
+from .run_record import record_run
 from .runner import build_runner
 from .schedule_report import report_schedule
 from .study_checks import plan_study
@@ -52,6 +53,7 @@ __all__ = [
     'metrics_before_dump',
     'plan_study',
     'prepare_report',
+    'record_run',
     'report_batches',
     'report_schedule',
     'report_space',

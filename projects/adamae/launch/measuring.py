@@ -31,6 +31,7 @@ from ..analysis.plan import Run, Timings, count_events
 from ..datasets.from_config import clips_per_video, iter_built
 from ..datasets.resumable_loader import ResumableDataLoader
 from ..engine.hooks import SafeCheckpointHook
+from ..utils.environment import usable_cores
 from .batch_report import report_batches
 from .checks import check_length
 from .model_sizes import iter_dicts
@@ -554,12 +555,3 @@ def total_memory() -> int:
     except OSError:
         pass
     return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-
-
-def usable_cores() -> int:
-    """Count the CPU cores that this process may use."""
-    return (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, 'sched_getaffinity')
-        else (os.cpu_count() or 1)
-    )

@@ -29,6 +29,7 @@ from mmengine.utils import import_modules_from_strings
 from ..analysis import memory
 from ..analysis.plan import Measurement, Plan, Timings, line_through
 from ..datasets.from_config import clips_per_video
+from ..utils.environment import usable_cores
 from .checks import check_training
 from .configs import apply_train_arguments
 from .distributed import disable_amp_on_cpu
@@ -37,7 +38,6 @@ from .measuring import (
     forget_weights,
     measure,
     total_memory,
-    usable_cores,
 )
 
 # Of the seconds, what the smaller batch gets, if the other leaves it.
