@@ -11,7 +11,10 @@ PACKAGE = 'projects/adamae_package'
 # What the package has in its folder .mim, where they look for configs and tools.
 MIM = {'configs/adamae': ROOT / 'configs', 'tools': ROOT / 'tools'}
 # Of a checkout only.
-NOT_SHIPPED = ('benchmarks', 'architecture.py', 'visualise.py', '__pycache__')
+NOT_SHIPPED = (
+    *('benchmarks', 'architecture.py', 'matrix.py', 'visualise.py'),
+    '__pycache__',
+)
 
 
 def requirements(name: str) -> list[str]:

@@ -58,7 +58,7 @@ GROUPS = {
 }
 OTHER = 'Other tools'
 # Of a checkout only: what keeps its pages up to date, and the old name of a tool.
-_HIDDEN = ('architecture.py', 'visualise.py')
+_HIDDEN = ('architecture.py', 'matrix.py', 'visualise.py')
 
 
 def commands() -> dict[str, dict[str, Path]]:

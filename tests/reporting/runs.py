@@ -41,6 +41,10 @@ Runtime environment:
 2026/11/27 02:00:14 - mmengine - WARNING - odd <b>thing</b>
 2026/11/27 02:01:20 - mmengine - INFO - Epoch(train) [1][10/10]  lr: 1.0000e-03
 """
+RECORD = {
+    'schema': 1,
+    'code': {'projects.adamae': {'commit': '0123abcd', 'dirty': True}},
+}
 
 
 def step(number, epoch, loss, **more):
@@ -59,6 +63,7 @@ def write_start(folder, time, records, end='', config=CONFIG):
     (vis_data / 'scalars.json').write_text(lines + end)
     (vis_data / 'config.py').write_text(config)
     (folder / time / f'{time}.log').write_text(LOG)
+    (folder / time / 'run.json').write_text(json.dumps(RECORD))
     return vis_data
 
 

@@ -74,7 +74,13 @@ def test_page_of_a_pretraining(work_dir):
     assert 'my run' in page.text
     for said in (
         *('AdaptiveSamplerHead', 'configs/mine.py', 'found 64 videos', '2.13.0'),
-        *('2 processes', '2 min 18 s in 2 starts', '5.0% of a step', '160'),
+        *(
+            '2 processes',
+            'commit 0123abcd, with changes',
+            '2 min 18 s in 2 starts',
+            '5.0% of a step',
+            '160',
+        ),
         *('odd <b>thing</b>', '(4 times)', 'masking/enrichment', 'drawn.png'),
         *('40 iterations, 4 epochs of 4', 'line 7', 'No healthy runs of this recipe'),
     ):

@@ -14,7 +14,6 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import nn
 
-from ..utils.code_version import code_version
 from .log_failures import tell_once, tolerate_full_disk
 from .resuming import require_same_checkpoint
 
@@ -91,7 +90,6 @@ def _summary(runner: Runner, cfg: Config, split: str) -> str:
     processes = '1 process' if world == 1 else f'{world} processes'
     lines = {
         'config': cfg.filename,
-        'code': code_version(),
         'work folder': runner.work_dir,
         'log': f'{runner.logger.log_file} (with environment, whole config and hooks)',
         'device': f'{get_device()}, {processes}',

@@ -185,9 +185,17 @@ def _facts(run: Run) -> dict[str, str]:
         if planned:
             done += f' of {planned}'
         facts['logged'] = done
-    if 'code' not in facts:
-        facts['code'] = 'the log does not say from which commit'
+    facts['code'] = _code(run)
     return facts
+
+
+def _code(run: Run) -> str:
+    """Name the commit that the newest start ran, and whether files had changed."""
+    code = (run.record.get('code') or {}).get('projects.adamae')
+    if not code:
+        return 'of an unknown commit: run.json does not say'
+    changes = ', with changes' if code.get('dirty') else ''
+    return f'commit {code.get("commit")}{changes}'
 
 
 def _settings(run: Run) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from ..analysis.run_files import NAME, read_record
 from ..utils.config_text import read_config_text
+from ..utils.text import printable
 from .curves import Curves, read_curves
 from .logs import Log, read_log
 from .test_results import TestReport, find_test_report, read_metrics
@@ -26,6 +28,7 @@ class Run(NamedTuple):
         config (Config, optional): of the last training (or test, if there was none).
         config_text (str): the same, as it was written.
         curves (Curves): of the training.
+        record (dict[str, Any]): the newest ``run.json``, of a training if there is one.
         logs (list[Log]): of each start, the earliest first.
         tests (dict[str, dict[str, float]]): metrics by the time of the test.
         test_report (TestReport, optional): of the newest test that wrote one.
@@ -41,6 +44,7 @@ class Run(NamedTuple):
     config: Config | None
     config_text: str
     curves: Curves
+    record: dict[str, Any]
     logs: list[Log]
     tests: dict[str, dict[str, float]]
     test_report: TestReport | None
@@ -113,6 +117,7 @@ def read_run(work_dir: Path) -> Run:
         config,
         text,
         curves,
+        _read_record(trained or [log.parent for log in log_files], notes),
         logs,
         {path.name: metrics for path, metrics in tested.items() if metrics},
         report,
@@ -136,3 +141,14 @@ def _read_config(work_dir: Path, starts: list[Path]) -> tuple[Config | None, str
         except ValueError:
             return None, text
     return None, ''
+
+
+def _read_record(starts: list[Path], notes: list[str]) -> dict[str, Any]:
+    """Read what the last start that recorded it was; notes get what is damaged."""
+    for start in sorted(starts, reverse=True):
+        if (start / NAME).is_file():
+            try:
+                return read_record(start / NAME)
+            except (OSError, ValueError) as error:
+                notes.append(printable(str(error)))
+    return {}

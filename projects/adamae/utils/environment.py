@@ -23,7 +23,7 @@ import torch
 STACK = (
     *('torch', 'torchvision', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2'),
     *('mmpretrain', 'numpy', 'opencv-python', 'decord', 'decord2', 'av'),
-    'adamae-mmaction2',
+    'adamae',
 )
 _CPUINFO = Path('/proc/cpuinfo')
 _DRIVER = Path('/proc/driver/nvidia/version')
