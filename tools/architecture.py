@@ -30,6 +30,7 @@ FLOORS = (
     ('analysis', 'evaluation', 'visualization'),
     ('apis', 'engine'),
     ('launch',),
+    ('diagnosis',),
     ('',),  # projects/adamae/__init__.py
 )
 START, END = '<!-- made by tools/architecture.py -->\n', '<!-- end -->\n'
