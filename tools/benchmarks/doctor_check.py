@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
-STEPS = 30  # of an epoch, of 16 videos each
-NUM_TRAIN, NUM_VAL, BATCH = 16 * STEPS, 96, 16
+STEPS, BATCH = 24, 4  # of an epoch; videos of a step
+NUM_TRAIN, NUM_VAL = STEPS * BATCH, 48
 PRETRAIN, FINETUNE = 'demo/motion_pretrain.py', 'demo/motion_finetune.py'
 # The square of the motion data needs longer runs than these to be understood, so that
 # classifiers tell which color a video has most of.
@@ -59,8 +59,17 @@ def _listed(name: str, split: str = 'train') -> str:
     return f'{split}_dataloader.dataset.ann_file={{data}}/{name}.txt'
 
 
-_SHORT = (
+_SMALL = (
+    f'train_dataloader.batch_size={BATCH}',
+    'train_dataloader.num_workers=1',
+    'model.backbone.depth=2',
+    'default_hooks.logger.interval=12',
     'train_cfg.max_epochs=6',
+)
+_SHORT = (
+    *_SMALL,
+    'model.decoder.depth=1',
+    'val_dataloader.batch_size=24',
     'train_cfg.val_interval=6',
     'param_scheduler.0.end=1',
     'param_scheduler.1.begin=1',
@@ -69,27 +78,22 @@ _CLASSES = (
     f'model.cls_head.num_classes={CLASSES}',
     _listed('color_train'),
     _listed('color_val', 'val'),
-    'val_dataloader.batch_size=16',
-    'train_cfg.max_epochs=6',
-    'train_cfg.val_interval=1',
+    'val_dataloader.batch_size=24',
+    'train_cfg.val_interval=3',
+    *_SMALL,
 )
 # Recipes of 224 x 224 pixels at the size of the demo.
 _TOY = (
     'model.backbone.img_size=32',
     'model.backbone.patch_size=8',
     'model.backbone.embed_dims=96',
-    'model.backbone.depth=4',
     'model.backbone.num_heads=3',
     'model.decoder.embed_dims=64',
-    'model.decoder.depth=2',
     'model.decoder.num_heads=2',
-    'train_dataloader.num_workers=2',
-    f'train_dataloader.batch_size={BATCH}',
     'optim_wrapper.optimizer.lr=1e-3',
     'auto_scale_lr.enable=False',
-    'default_hooks.logger.interval=25',
     'default_hooks.checkpoint.interval=1',
-    *(o for o in _SHORT if 'val_interval' not in o),
+    *(option for option in _SHORT if 'val_' not in option),
 )
 _FOLDER = (*_TOY, 'train_dataloader.dataset.data_prefix.video={data}/videos/train')
 _LISTED = (
@@ -113,7 +117,7 @@ def _slow_disk() -> None:
     transform = PyAVSkipDecode.transform
 
     def slow(self: PyAVSkipDecode, results: dict) -> dict:
-        time.sleep(0.06)
+        time.sleep(0.3)
         return transform(self, results)
 
     PyAVSkipDecode.transform = slow
@@ -211,8 +215,7 @@ def planted_runs() -> dict[str, Run]:
         '10_loader': run(
             'starving loader',
             'loader',
-            'train_dataloader.num_workers=1',
-            'train_cfg.max_epochs=4',
+            'train_cfg.max_epochs=5',
             patch=_slow_disk,
         ),
         '11_warmup': run(
@@ -423,6 +426,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     # Before processes are forked: each would import it again.
+    import torch.utils.tensorboard  # noqa: F401
+
     import projects.adamae.diagnosis  # noqa: F401
 
     out = args.out.resolve()

@@ -19,9 +19,11 @@ from .work_folder import WorkFolder
 # How these were measured: docs/doctor.md.
 _UPDATES = 100  # after the rate is at its highest, before a curve is judged
 _LAST = 0.15  # of the updates are averaged
-_NOT_LEARNED = 0.985  # error of normalized targets; predicting 0 gives 1
+_SLOW = 0.975  # error of normalized targets; predicting 0 gives 1
+_NOT_LEARNED, _LONG = 0.985, 500  # error, after so many updates
+_UPDATE = 0.08  # of Adam, over the weights' own size
 _RATE = 3.0  # times the recipe's
-_WAITING = 0.5  # of a step's time, for data
+_WAITING = 0.6  # of a step's time, for data
 _RATIO = 0.98  # the largest mask ratio of a published recipe
 _HELD_OUT = 30  # videos
 _SIGMAS = 3.0  # above chance
@@ -48,8 +50,7 @@ def examine_faults(run: WorkFolder, found: Examination) -> None:
         gradients += f' and {len(bad) - 1} more' if len(bad) > 1 else ''
         videos = ', '.join(report['paths'][:3])
         found.add(
-            'numbers became NaN or infinite, most likely as the learning rate is too '
-            'high',
+            'numbers became NaN or infinite',
             f'{path.name}: iteration {report["iteration"]}, {losses}{gradients}; '
             f'videos: {videos}',
             f'{ADVICE}; python tools/replay.py repeats the step',
@@ -157,7 +158,10 @@ def examine_settings(run: WorkFolder, found: Examination) -> None:
 
 
 def examine_losses(
-    run: WorkFolder, found: Examination, labels: Sequence[int] | None
+    run: WorkFolder,
+    found: Examination,
+    labels: Sequence[int] | None,
+    size: float | None,
 ) -> None:
     """Look for a loss that has not fallen.
 
@@ -165,9 +169,12 @@ def examine_losses(
         run (WorkFolder): its curves.
         found (Examination): is added to.
         labels (Sequence[int], optional): of the validation videos, if they are known.
+        size (float, optional): root mean square of the encoder's weights, if that is
+            known.
     """
     rows = run.train
-    passes = (run.cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    wrapper = run.cfg.get('optim_wrapper') or {}
+    passes = wrapper.get('accumulative_counts', 1)
     rates = [float(row.get('base_lr', row.get('lr', 0))) for row in rows]
     peak = max(rates, default=0)
     begin = next(
@@ -183,14 +190,33 @@ def examine_losses(
     last = [
         r for r in rows if r['step'] > begin + (1 - _LAST) * (run.iterations - begin)
     ]
+    # Adam changes every weight by about the learning rate, whatever the gradients.
+    if size and 'Adam' in str((wrapper.get('optimizer') or {}).get('type')):
+        found.measured['update'] = peak / size
     if 'loss_reconstruction' in rows[-1]:
-        _examine_reconstruction(run, found, last, peak)
+        _examine_reconstruction(run, found, last, peak, done)
     elif 'loss_cls' in rows[-1]:
         _examine_classification(run, found, last, peak, labels)
 
 
+def _add_high_rate(run: WorkFolder, found: Examination, text: str, peak: float) -> bool:
+    """Add a finding if updates are large; ``text`` tells that little was learned."""
+    update = found.measured.get('update', 0)
+    if update <= _UPDATE:
+        return False
+    better = _recipe_rate(run) or peak * 0.02 / update
+    found.add(
+        'the learning rate is too high',
+        f'{text}; an update changes weights by {update:.1%} of their size (learning '
+        f'rate {peak:.3g} over their root mean square; at most {_UPDATE:.0%})'
+        + _rates(run, peak)[1],
+        f'--cfg-options optim_wrapper.optimizer.lr={better:.3g}',
+    )
+    return True
+
+
 def _examine_reconstruction(
-    run: WorkFolder, found: Examination, last: list[dict], peak: float
+    run: WorkFolder, found: Examination, last: list[dict], peak: float, done: int
 ) -> None:
     loss = run.cfg.model.get('loss') or {}
     if not loss.get('norm_pix', True) or loss.get('criterion', 'mse') != 'mse':
@@ -201,13 +227,26 @@ def _examine_reconstruction(
         return
     error = fmean(row['loss_reconstruction'] for row in last)
     found.measured['loss'] = error
-    if error > _NOT_LEARNED:
+    told = (
+        f'loss_reconstruction is {error:.3f} at iteration {run.iterations}, and '
+        'predicting 0 gives 1'
+    )
+    if error <= _SLOW or _add_high_rate(run, found, told, peak):
+        return
+    if error > _NOT_LEARNED and done >= _LONG:
         cause, rates = _rates(run, peak)
+        better = _recipe_rate(run)
         found.add(
-            f'nothing is learned: {cause}',
-            f'loss_reconstruction is {error:.3f} at iteration {run.iterations}; '
-            f'predicting 0 gives 1, at most {_NOT_LEARNED} is expected; {rates}',
-            _rate_remedy(run, peak),
+            f'nothing is learned, {cause}',
+            f'{told}; at most {_NOT_LEARNED} is expected after {_LONG} updates at the '
+            f'highest learning rate, there were {done}; it was {peak:.3g}{rates}',
+            '--cfg-options optim_wrapper.optimizer.lr='
+            + (f'{better:.3g}' if better else f'{peak / 3:.3g}, or {3 * peak:.3g}'),
+        )
+    elif error > _NOT_LEARNED:
+        found.unknown.append(
+            f'the loss: {error:.3f} after {done} updates at the highest learning rate; '
+            f'this may still be the start, {_LONG} are needed'
         )
 
 
@@ -245,19 +284,18 @@ def _examine_classification(
     )
     if share < _GUESSING:
         found.add(
-            'the labels do not fit the videos: what is learned of them does not hold '
-            'for others',
-            f'{told}: training videos are told apart, others are not',
+            'the labels do not fit the videos',
+            f'{told}, so something is learned that does not hold for other videos',
             'compare some lines of train_dataloader.dataset.ann_file and '
             'val_dataloader.dataset.ann_file with their videos',
         )
-    else:
+    elif not _add_high_rate(run, found, told, peak):
         cause, rates = _rates(run, peak)
         found.add(
             f'nothing is learned of the labels: they do not fit the videos, or {cause}',
-            f'{told}; {rates}',
+            f'{told}; learning rate {peak:.3g}{rates}',
             'compare some lines of train_dataloader.dataset.ann_file with their '
-            f'videos; then {_rate_remedy(run, peak)}',
+            'videos, then look at optim_wrapper.optimizer.lr',
         )
 
 
@@ -265,21 +303,15 @@ def _rates(run: WorkFolder, peak: float) -> tuple[str, str]:
     """Compare the learning rate with the recipe's: cause and evidence."""
     meant = _recipe_rate(run)
     if not meant:
-        return 'the learning rate is too high or too low', f'learning rate {peak:.3g}'
+        return 'the learning rate is too high or too low', ''
     times = peak / meant
-    what = 'too high' if times > _RATE else 'too low' if times < 1 / _RATE else ''
+    what = 'too high' if times > _RATE else 'too low'
     return (
         f'the learning rate is {what}'
-        if what
-        else 'the learning rate does not suit it',
-        f'learning rate {peak:.3g}, {times:.3g} times the {meant:.3g} that the shipped '
-        'config of the same name has at this batch',
-    )
-
-
-def _rate_remedy(run: WorkFolder, peak: float) -> str:
-    return (
-        f'--cfg-options optim_wrapper.optimizer.lr={_recipe_rate(run) or peak / 10:.3g}'
+        if not 1 / _RATE <= times <= _RATE
+        else 'the learning rate is too high or too low for these data',
+        f', {times:.3g} times the {meant:.3g} that the shipped config of the same name '
+        'has at this batch',
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ def examine(work_dir: str | Path) -> Examination:
     curves.examine_schedule(run, found)
     cpu = torch.device('cpu')
     before = random_state(cpu)
-    with quiet():
+    with quiet('ERROR'):
         weights.examine_start(run, found)
         seed_generators(0)  # the same clips and masks each time
         try:
@@ -62,7 +63,10 @@ def examine(work_dir: str | Path) -> Examination:
             set_random_state(before, cpu)
         labels = data.validation_labels(run)
     curves.examine_loader(run, found)
-    curves.examine_losses(run, found, labels)
+    size = None
+    with suppress(ValueError):  # it was told above
+        size = weights.encoder_size(run)
+    curves.examine_losses(run, found, labels, size)
     found.findings = [*{f.cause: f for f in reversed(found.findings)}.values()][::-1]
     return found
 
@@ -96,4 +100,4 @@ def _examine_model(
     clips = clips[:: -(-len(clips) // _NUM_ENCODED)]
     weights.examine_features(model, clips, found)
     if isinstance(model, MAERecognizer):
-        weights.examine_targets(model, clips, found)
+        weights.examine_targets(run, model, clips, found)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from math import log
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 from ..analysis.health import rankme
 from ..checkpoints.io import load_safely, weights_in
 from ..evaluation.features import encode
+from ..models.losses import AdaMAELoss
 from ..models.mae_recognizer import MAERecognizer
 from ..utils.config_text import read_config_text
 from .finding import Examination
@@ -19,9 +22,9 @@ from .work_folder import WorkFolder
 
 # How these were measured: docs/doctor.md.
 _CHANGE = 1e-5  # of the sampler's weights, relative, from checkpoint to checkpoint
-_RANK = 1.5  # directions of the features
-_RANK_OF_PIXELS = 2.0  # the videos are not alike
-_FITS = 0.8  # share of the variance that is left, of targets that are learned
+_RANK = 2.0  # directions of the features
+_RANK_OF_PIXELS = 3.0  # the videos are not alike
+_APART = 2.0  # factor between the loss that was logged and that of the weights
 
 
 def examine_start(run: WorkFolder, found: Examination) -> None:
@@ -77,11 +80,24 @@ def examine_sampler(run: WorkFolder, found: Examination) -> None:
         found.add(
             'the token sampler is frozen',
             f'from {run.checkpoints[-2].name} to {run.checkpoints[-1].name} its '
-            f'weights change by {change["sampler"]:.1e} of their size (more than {_CHANGE:g} '
-            f'is expected), the encoder by {change["backbone"]:.1e}{curve}',
+            f'weights change by {change["sampler"]:.1e} of their size (more than '
+            f'{_CHANGE:g} is expected), the encoder by {change["backbone"]:.1e}{curve}',
             'look for sampler in optim_wrapper.paramwise_cfg.custom_keys (lr_mult), '
             'for frozen parameters, and at model.loss.sampling_weight (1e-4)',
         )
+
+
+def encoder_size(run: WorkFolder) -> float | None:
+    """Measure the root mean square of the weights of the encoder's blocks."""
+    if not run.checkpoints:
+        return None
+    known = weights_in(load_safely(run.checkpoints[-1], mmap=True))
+    blocks = [
+        w.double().square().sum().item() / w.numel()
+        for name, w in known.items()
+        if name.startswith('backbone.blocks.') and w.ndim > 1
+    ]
+    return fmean(blocks) ** 0.5 if blocks else None
 
 
 def _change(old: dict[str, Tensor], new: dict[str, Tensor], prefix: str) -> float:
@@ -123,39 +139,42 @@ def examine_features(model: Any, clips: Tensor, found: Examination) -> None:
 
 
 @torch.no_grad()
-def examine_targets(model: MAERecognizer, clips: Tensor, found: Examination) -> None:
-    """Find out which targets the predictions are of: pixels, or normalized ones.
+def examine_targets(
+    run: WorkFolder, model: MAERecognizer, clips: Tensor, found: Examination
+) -> None:
+    """Compare the loss that was logged with that of both kinds of targets.
 
     Args:
+        run (WorkFolder): its curves.
         model (MAERecognizer): in evaluation mode.
         clips (Tensor): as for :func:`examine_features`.
         found (Examination): is added to.
     """
+    logged = [r['loss_reconstruction'] for r in run.train if 'loss_reconstruction' in r]
+    if not logged or not isinstance(model.criterion, AdaMAELoss):
+        return
     target = model.criterion.target
     stated = target.norm_pix
-    sums = dict.fromkeys((True, False), (0.0, 0.0))
+    errors: dict[bool, list[float]] = {stated: [], not stated: []}
     for clip in clips:
         sample, predicted = model.reconstruct(clip[None])
         pixels = model.pixels(clip[None], sample.masked_ids)
-        for normalized in (True, False):
-            target.norm_pix = normalized
-            truth = target(pixels, sample.masked_ids)
-            error = (predicted - truth).square().mean().item()
-            spread = (truth - truth.mean()).square().mean().item()
-            a, b = sums[normalized]
-            sums[normalized] = a + error, b + spread
+        for target.norm_pix, known in errors.items():
+            error = model.criterion.token_error(predicted, pixels, sample.masked_ids)
+            known.append(error.mean().item())
     target.norm_pix = stated
-    left = {key: error / max(spread, 1e-12) for key, (error, spread) in sums.items()}
-    found.measured['error_of_stated'] = left[stated]
-    found.measured['error_of_other'] = left[not stated]
-    if left[not stated] < min(_FITS, left[stated]):
-        names = {True: 'normalized targets', False: 'pixels as they are'}
+    ours, other = (max(fmean(values), 1e-9) for values in errors.values())
+    found.measured['logged_over_error'] = ratio = logged[-1] / ours
+    if max(ratio, 1 / max(ratio, 1e-9)) > _APART and (
+        abs(log(max(logged[-1], 1e-9) / other)) < abs(log(max(ratio, 1e-9)))
+    ):
         found.add(
-            'targets are not normalized, and the config says so'
+            'targets are not normalized, although the config says they are'
             if stated
-            else 'targets are normalized, and the config says they are not',
-            f'predictions fit {names[not stated]} ({left[not stated]:.0%} of their '
-            f'variance is left) and not {names[stated]} ({left[stated]:.0%}), although '
-            f'model.loss.norm_pix={stated}',
+            else 'targets are normalized, although the config says they are not',
+            f'loss_reconstruction was {logged[-1]:.3g} at the end; of '
+            f'{run.checkpoints[-1].name} it is {ours:.3g} with '
+            f'model.loss.norm_pix={stated} and {other:.3g} with {not stated} (a factor '
+            f'of at most {_APART:g} is expected)',
             'look at the class of model.loss, and at what it makes of norm_pix',
         )
