@@ -274,18 +274,22 @@ def test_the_loss_tells_what_the_targets_were(tmp_path, data):
 
 def test_the_report_of_a_stopped_run_is_read(tmp_path, data):
     save_run(tmp_path, data)
+    iteration = 181
     content = dict(
-        iteration=7,
+        iteration=iteration,
         losses={'loss': float('nan')},
         bad_gradients=['backbone.pos_embed'],
         paths=['x.mp4'],
         batch={},
     )
-    write_report(tmp_path / 'fault_iter_7_rank_0.pth', content)
+    write_report(tmp_path / 'fault_iter_181_rank_0.pth', content)
     first = diagnose(tmp_path)[0]
     assert 'NaN' in first.cause
-    assert 'iteration 7, loss=nan' in first.evidence
+    assert 'iteration 181, loss=nan' in first.evidence
     assert 'lower learning rate' in first.remedy
+    # Resumed, the run has come further.
+    write_report(tmp_path / 'fault_iter_181_rank_0.pth', {**content, 'iteration': 90})
+    assert diagnose(tmp_path) == []
 
 
 def test_warnings_of_the_health_check_are_passed_on(tmp_path, data):

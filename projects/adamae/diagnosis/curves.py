@@ -38,11 +38,13 @@ _WARNED = {
 
 def examine_faults(run: WorkFolder, found: Examination) -> None:
     """Read what ended a run, and what its hooks warned of."""
-    for path in run.faults[:1]:
+    for path in run.faults:
         try:
             report = read_report(path)
         except ValueError as error:
             found.unknown.append(str(error))
+            continue
+        if report['iteration'] + 2 < run.iterations:  # it was resumed, and got over it
             continue
         losses = ', '.join(f'{k}={v:.4g}' for k, v in report['losses'].items())
         bad = report['bad_gradients']
@@ -55,7 +57,8 @@ def examine_faults(run: WorkFolder, found: Examination) -> None:
             f'videos: {videos}',
             f'{ADVICE}; python tools/replay.py repeats the step',
         )
-    if not run.faults:
+        break
+    if not found.findings:
         ends = re.findall(r'iteration \d+: .*non-finite.*', run.log)
         if ends:
             found.add('numbers became NaN or infinite', ends[-1], ADVICE)

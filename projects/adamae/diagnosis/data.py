@@ -95,7 +95,9 @@ def examine_data(run: WorkFolder, found: Examination) -> Sample | None:
     _examine_names(names, [info.get('label') for info in infos], found)
     files = [info['filename'] for info in infos if 'filename' in info]
     _examine_files(_spread([*dict.fromkeys(files)], NUM_VIDEOS), found)
-    return _examine_clips(datasets, found)
+    places = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
+    different = dict(zip(names, places, strict=True))  # one place of each video
+    return _examine_clips(_spread([*different.values()], NUM_CLIPS), found)
 
 
 def _build(run: WorkFolder, part: Any) -> Any:
@@ -199,11 +201,12 @@ def _examine_files(names: Sequence[str], found: Examination) -> None:
         )
 
 
-def _examine_clips(datasets: Sequence[Any], found: Examination) -> Sample | None:
+def _examine_clips(
+    places: Sequence[tuple[Any, int]], found: Examination
+) -> Sample | None:
     """Decode clips as in training; look at which frames they have."""
-    places = [(d, i) for d in datasets for i in range(len(d))]
     infos, batches, standing, errors = [], [], [], []
-    for dataset, index in _spread(places, NUM_CLIPS):
+    for dataset, index in places:
         info = dataset.get_data_info(index)
         try:
             standing += _standing(dataset, copy.deepcopy(info))

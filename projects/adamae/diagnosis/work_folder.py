@@ -26,7 +26,7 @@ class WorkFolder:
         train (list[dict]): lines of the log of training, by iteration.
         scores (list[dict]): lines of validation, by step.
         health (list[dict]): lines with ``health/...``, by step.
-        log (str): text of all logs.
+        log (str): of the newest start of the run.
         checkpoints (list[Path]): of epochs or iterations, the oldest first.
         faults (list[Path]): reports of ``FiniteCheckHook``.
         unread (int): lines of the logs of scalars that could not be read.
@@ -110,7 +110,7 @@ def read_work_folder(path: str | Path) -> WorkFolder:
         _by_step(r for r in rows if {'loss', 'step'} <= r.keys()),
         _by_step(r for r in rows if any(k.startswith('acc/') for k in r)),
         _by_step(r for r in rows if any(k.startswith('health/') for k in r)),
-        '\n'.join(_text(log) for log in sorted(path.glob('*/*.log'))),
+        '\n'.join(_text(log) for log in sorted(configs[-1].parents[1].glob('*.log'))),
         sorted(files, key=lambda f: int(re.sub(r'\D', '', f.stem) or 0)),
         sorted(path.glob('fault_iter_*.pth')),
         unread,
