@@ -22,6 +22,7 @@ _LAST = 0.15  # of the updates are averaged
 _SLOW = 0.975  # error of normalized targets; predicting 0 gives 1
 _NOT_LEARNED, _LONG = 0.985, 500  # error, after so many updates
 _UPDATE = 0.08  # of Adam, over the weights' own size
+SHRINKING = 2e-3  # of the weights, by weight decay in an update
 _RATE = 3.0  # times the recipe's
 _WAITING = 0.6  # of a step's time, for data
 _RATIO = 0.98  # the largest mask ratio of a published recipe
@@ -179,7 +180,7 @@ def examine_losses(
     wrapper = run.cfg.get('optim_wrapper') or {}
     passes = wrapper.get('accumulative_counts', 1)
     rates = [float(row.get('base_lr', row.get('lr', 0))) for row in rows]
-    peak = max(rates, default=0)
+    peak = run.peak_rate
     begin = next(
         (r['step'] for r, x in zip(rows, rates, strict=True) if x >= 0.9 * peak), 0
     )
@@ -205,7 +206,7 @@ def examine_losses(
 def _add_high_rate(run: WorkFolder, found: Examination, text: str, peak: float) -> bool:
     """Add a finding if updates are large; ``text`` tells that little was learned."""
     update = found.measured.get('update', 0)
-    if update <= _UPDATE:
+    if update <= _UPDATE or run.shrinking > SHRINKING:  # small by the decay
         return False
     better = _recipe_rate(run) or peak * 0.02 / update
     found.add(
@@ -235,6 +236,8 @@ def _examine_reconstruction(
         'predicting 0 gives 1'
     )
     if error <= _SLOW or _add_high_rate(run, found, told, peak):
+        return
+    if any('collapsed' in f.cause for f in found.findings):  # that is why
         return
     if error > _NOT_LEARNED and done >= _LONG:
         cause, rates = _rates(run, peak)

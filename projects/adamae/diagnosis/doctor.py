@@ -98,6 +98,6 @@ def _examine_model(
         return
     clips = torch.cat([clip[:1] for clip in data.normalized(sample, preprocessor)])
     clips = clips[:: -(-len(clips) // _NUM_ENCODED)]
-    weights.examine_features(model, clips, found)
+    weights.examine_features(run, model, clips, found)
     if isinstance(model, MAERecognizer):
         weights.examine_targets(run, model, clips, found)

@@ -17,12 +17,13 @@ from ..evaluation.features import encode
 from ..models.losses import AdaMAELoss
 from ..models.mae_recognizer import MAERecognizer
 from ..utils.config_text import read_config_text
+from .curves import SHRINKING
 from .finding import Examination
 from .work_folder import WorkFolder
 
 # How these were measured: docs/doctor.md.
 _CHANGE = 1e-5  # of the sampler's weights, relative, from checkpoint to checkpoint
-_RANK = 2.0  # directions of the features
+_RANK = 2.6  # directions of the features
 _RANK_OF_PIXELS = 3.0  # the videos are not alike
 _APART = 2.0  # factor between the loss that was logged and that of the weights
 
@@ -114,10 +115,13 @@ def _change(old: dict[str, Tensor], new: dict[str, Tensor], prefix: str) -> floa
 
 
 @torch.no_grad()
-def examine_features(model: Any, clips: Tensor, found: Examination) -> None:
+def examine_features(
+    run: WorkFolder, model: Any, clips: Tensor, found: Examination
+) -> None:
     """Count the directions of the encoder's features.
 
     Args:
+        run (WorkFolder): its curves and config.
         model (BaseRecognizer): in evaluation mode.
         clips (Tensor): normalized, one for each video, shape (V, C, T, H, W), float.
         found (Examination): is added to.
@@ -130,11 +134,18 @@ def examine_features(model: Any, clips: Tensor, found: Examination) -> None:
     if pixels < _RANK_OF_PIXELS:
         found.unknown.append('whether features collapse: the videos look alike')
     elif rank < _RANK:
+        remedy = 'lower optim_wrapper.optimizer.lr, and look at warm-up'
+        if run.shrinking > SHRINKING:
+            remedy = (
+                f'weight decay takes {run.shrinking:.1%} of the weights in an update '
+                f'(at most {SHRINKING:.1%}): --cfg-options '
+                'optim_wrapper.optimizer.weight_decay=0.05'
+            )
         found.add(
             'the features have collapsed',
             f'RankMe of {len(clips)} videos is {rank:.2f} (at least {_RANK:g}; 1: all '
-            'vectors are multiples of one)',
-            'lower optim_wrapper.optimizer.lr or .weight_decay, and look at warm-up',
+            f'vectors are multiples of one), that of their pixels {pixels:.2f}',
+            remedy,
         )
 
 

@@ -59,6 +59,19 @@ class WorkFolder:
         return int(self.train[-1].get('step', 0)) if self.train else 0
 
     @property
+    def peak_rate(self) -> float:
+        """Highest learning rate that was logged."""
+        return max(
+            (float(r.get('base_lr', r.get('lr', 0))) for r in self.train), default=0
+        )
+
+    @property
+    def shrinking(self) -> float:
+        """Share of a weight that the decay takes away in an update, at most."""
+        optimizer = (self.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+        return self.peak_rate * (optimizer.get('weight_decay') or 0)
+
+    @property
     def steps(self) -> int | None:
         """Iterations of an epoch; None before the first one is over."""
         epochs = {int(r['epoch']): int(r['step']) for r in self.train if 'epoch' in r}
