@@ -39,6 +39,7 @@ _WARNED = {
 
 def examine_faults(run: WorkFolder, found: Examination) -> None:
     """Read what ended a run, and what its hooks warned of."""
+    is_told = False
     for path in run.faults:
         try:
             report = read_report(path)
@@ -58,8 +59,9 @@ def examine_faults(run: WorkFolder, found: Examination) -> None:
             f'videos: {videos}',
             f'{ADVICE}; python tools/replay.py repeats the step',
         )
+        is_told = True
         break
-    if not found.findings:
+    if not is_told:
         ends = re.findall(r'iteration \d+: .*non-finite.*', run.log)
         if ends:
             found.add('numbers became NaN or infinite', ends[-1], ADVICE)

@@ -94,10 +94,11 @@ def examine_data(run: WorkFolder, found: Examination) -> Sample | None:
     names = [video_name(info) for info in infos]
     _examine_names(names, [info.get('label') for info in infos], found)
     files = [info['filename'] for info in infos if 'filename' in info]
-    _examine_files(_spread([*dict.fromkeys(files)], NUM_VIDEOS), found)
-    places = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
-    different = dict(zip(names, places, strict=True))  # one place of each video
-    return _examine_clips(_spread([*different.values()], NUM_CLIPS), found)
+    looked_at = _examine_files(_spread([*dict.fromkeys(files)], NUM_VIDEOS), found)
+    numbers = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
+    places = dict(zip(names, numbers, strict=True))
+    different = _spread(looked_at or [*places], NUM_CLIPS)
+    return _examine_clips([places[name] for name in different], found)
 
 
 def _build(run: WorkFolder, part: Any) -> Any:
@@ -151,8 +152,8 @@ def _examine_names(
         )
 
 
-def _examine_files(names: Sequence[str], found: Examination) -> None:
-    """Look for videos that stand still or show the same."""
+def _examine_files(names: Sequence[str], found: Examination) -> list[str]:
+    """Look for videos that stand still or show the same; gives those that differ."""
     files = [name for name in names if Path(name).is_file()]
     if len(files) < len(names):
         found.unknown.append(
@@ -160,7 +161,7 @@ def _examine_files(names: Sequence[str], found: Examination) -> None:
             f'{next(n for n in names if n not in files)}'
         )
     if not files:
-        return
+        return []
     with _quiet():
         facts, problems = survey_videos(
             files, workers=len(os.sched_getaffinity(0)), remember=False
@@ -173,7 +174,7 @@ def _examine_files(names: Sequence[str], found: Examination) -> None:
         )
     known = [*facts.values()]
     if len(known) < 2:
-        return
+        return [*facts]
     static = sum(f.static or f.black for f in known) / len(known)
     found.measured['static'] = static
     if static > _STATIC:
@@ -188,8 +189,8 @@ def _examine_files(names: Sequence[str], found: Examination) -> None:
     groups = find_duplicates(
         [f.seconds for f in known], np.stack([f.decode_pictures() for f in known])
     )
-    same = sum(len(group) - 1 for group in groups) / len(known)
-    found.measured['same'] = same
+    again = {i for group in groups for i in group[1:]}
+    same = found.measured['same'] = len(again) / len(known)
     if same > _SAME:
         a, b = [*facts][groups[0][0]], [*facts][groups[0][1]]
         found.add(
@@ -199,6 +200,7 @@ def _examine_files(names: Sequence[str], found: Examination) -> None:
             'list one of each in train_dataloader.dataset.ann_file; '
             'tools/new_dataset.py names them',
         )
+    return [name for i, name in enumerate(facts) if i not in again]
 
 
 def _examine_clips(

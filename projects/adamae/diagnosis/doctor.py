@@ -48,7 +48,7 @@ def examine(work_dir: str | Path) -> Examination:
         found.unknown.append(
             f'{run.unread} lines of scalars.json: cut or no JSON, they are left out'
         )
-    curves.examine_faults(run, found)
+    # Causes before what comes of them.
     curves.examine_settings(run, found)
     curves.examine_schedule(run, found)
     cpu = torch.device('cpu')
@@ -62,6 +62,7 @@ def examine(work_dir: str | Path) -> Examination:
         finally:
             set_random_state(before, cpu)
         labels = data.validation_labels(run)
+    curves.examine_faults(run, found)
     curves.examine_loader(run, found)
     size = None
     with suppress(ValueError):  # it was told above
