@@ -315,6 +315,21 @@ def test_a_short_run_is_not_judged(tmp_path, data):
     assert any('no epoch is over' in text for text in found.unknown)
 
 
+def test_a_long_warm_up_is_no_plateau(tmp_path, data):
+    """The rate is near its highest so far for thousands of updates."""
+    save_run(
+        tmp_path,
+        data,
+        [
+            row(s, 1.0, loss_reconstruction=1.0, rate=1e-3 * s)
+            for s in range(100, 9000, 100)
+        ],
+    )
+    found = examine(tmp_path)
+    assert not [f for f in found.findings if 'learned' in f.cause]
+    assert any('0 updates since' in text for text in found.unknown)
+
+
 def test_cut_scalars_and_lost_videos_are_told(tmp_path, data):
     save_run(tmp_path, data, **{'train_dataloader': loader(tmp_path / 'gone')})
     scalars = tmp_path / '20260101_000000/vis_data/scalars.json'

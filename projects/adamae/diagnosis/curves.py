@@ -184,7 +184,7 @@ def examine_losses(
     rates = [float(row.get('base_lr', row.get('lr', 0))) for row in rows]
     peak = run.peak_rate
     begin = next(
-        (r['step'] for r, x in zip(rows, rates, strict=True) if x >= 0.9 * peak), 0
+        (r['step'] for r, x in zip(rows, rates, strict=True) if x >= 0.999 * peak), 0
     )
     done = (run.iterations - begin) // passes
     if done < _UPDATES:
