@@ -43,6 +43,7 @@ GROUPS = {
     'Look at a model': {
         'visualize': 'visualize.py',
         'report': 'report.py',
+        'doctor': 'doctor.py',
         'compare': 'compare.py',
         'probe': 'knn_eval.py',
         'flops': 'get_flops.py',

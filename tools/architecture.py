@@ -31,6 +31,7 @@ FLOORS = (
     ('apis', 'engine'),
     ('reporting',),
     ('launch',),
+    ('diagnosis',),
     ('',),  # projects/adamae/__init__.py
 )
 START, END = '<!-- made by tools/architecture.py -->\n', '<!-- end -->\n'

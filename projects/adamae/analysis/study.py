@@ -359,11 +359,15 @@ def initialize(config: Path, path: Path, seed: int) -> Path:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep to itself what MMEngine tells of every weight of a model."""
+def quiet(least: str = 'WARNING') -> Iterator[None]:
+    """Keep to itself what MMEngine tells of every weight of a model.
+
+    Args:
+        least (str): level of what is told nevertheless. Defaults to ``'WARNING'``.
+    """
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel('WARNING')
+    logger.setLevel(least)
     try:
         yield
     finally:
