@@ -29,9 +29,9 @@ FLOORS = (
     ('models',),
     ('analysis', 'evaluation', 'visualization'),
     ('apis', 'engine'),
-    ('reporting',),
     ('launch',),
     ('diagnosis',),
+    ('reporting',),
     ('',),  # projects/adamae/__init__.py
 )
 START, END = '<!-- made by tools/architecture.py -->\n', '<!-- end -->\n'

@@ -10,9 +10,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..utils.config_text import read_config_text
+from projects.adamae_files import CONFIGS
 
-_CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
+from ..utils.config_text import read_config_text
 
 
 @dataclass
@@ -152,7 +152,7 @@ def _find_recipe(path: Path) -> Config | None:
     """Find the shipped config whose name the run's has."""
     names = [file.name for file in path.glob('*.py')]
     found = [
-        f for name in names for f in _CONFIGS.rglob(name) if '_base_' not in f.parts
+        f for name in names for f in CONFIGS.rglob(name) if '_base_' not in f.parts
     ]
     try:
         return Config.fromfile(found[0]) if len(found) == 1 else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
+from ..diagnosis import Examination, examine
 from ..utils.fileio import atomic_path
 from ..utils.text import printable, shorten
 from ..video.error import VideoError
@@ -41,7 +41,6 @@ _MAX_PICTURES = 12
 _MAX_CELLS = 25  # classes of a matrix that is written out
 _MAX_CLASSES, _MAX_CONFUSIONS, _MAX_WORST = 500, 15, 12
 _TEMPLATES = Path(__file__).with_name('templates')
-_DIAGNOSIS = 'projects.adamae.analysis.diagnosis'
 
 
 class Picture(NamedTuple):
@@ -130,7 +129,7 @@ def _context(run: Run, clips: int, notes: list[str]) -> dict[str, Any]:
         folder=str(run.folder.resolve()),
         written=datetime.now().strftime('%Y-%m-%d %H:%M'),
         is_pretraining=is_pretraining,
-        findings=_diagnose(run.folder, notes),
+        diagnosis=_diagnose(run.folder, notes),
         facts=_facts(run),
         settings=_settings(run),
         cost=_cost(run),
@@ -154,14 +153,10 @@ def _context(run: Run, clips: int, notes: list[str]) -> dict[str, Any]:
     )
 
 
-def _diagnose(folder: Path, notes: list[str]) -> Sequence[Any] | None:
-    """Name likely faults; None if nobody looked for them."""
-    if find_spec(_DIAGNOSIS) is None:
-        return None
-    from importlib import import_module
-
+def _diagnose(folder: Path, notes: list[str]) -> Examination | None:
+    """Name likely faults; None if the run cannot be examined, as a test alone."""
     try:
-        return import_module(_DIAGNOSIS).diagnose(folder)
+        return examine(folder)
     # It reads what this page reads, and fails where that is damaged.
     except Exception as error:
         notes.append(f'diagnosis: {_one_line(error)}')
