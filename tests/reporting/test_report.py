@@ -75,6 +75,7 @@ def test_page_of_a_pretraining(work_dir):
     for said in (
         *('AdaptiveSamplerHead', 'configs/mine.py', 'found 64 videos', '2.13.0'),
         *(
+            'Diagnosis',
             '2 processes',
             'commit 0123abcd, with changes',
             '2 min 18 s in 2 starts',
