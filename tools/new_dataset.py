@@ -6,11 +6,21 @@ measured, says why, and prints the next commands. The configs go into ./configs.
 
 import os
 import shlex
+import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from projects.adamae_arguments import COUNT
+try:
+    from projects.adamae_arguments import COUNT, environment
+except ModuleNotFoundError as error:
+    print(
+        f'{sys.executable}: expected a Python in which this project is installed, got '
+        f'one without {error.name}; take that of the environment (README.md)',
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +50,13 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         default='folder',
         help='of the labels, as in tools/data/prepare.py (default: %(default)s)',
     )
+    parser.add_argument(
+        '--no-flip',
+        dest='flip',
+        action='store_false',
+        help='flip no video: left and right make a difference to the classes (default: '
+        'seen by words such as left and clockwise in their names)',
+    )
     parser.add_argument('--out', help='folder of the lists (default: data/NAME)')
     parser.add_argument(
         '--workers',
@@ -62,10 +79,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     # These take seconds, and --help does not need them.
-    from projects.adamae import launch
-    from projects.adamae.datasets.preparers import own_configs, prepare
-    from projects.adamae.datasets.preparers.recommend import recommend
-    from projects.adamae.utils.text import printable
+    with environment():
+        from projects.adamae import launch
+        from projects.adamae.datasets.preparers import own_configs, prepare
+        from projects.adamae.datasets.preparers.recommend import recommend
+        from projects.adamae.utils.text import printable
 
     with launch.errors_in_one_line(OSError, ValueError, interrupted=launch.GO_ON):
         own_configs.require_name(args.name)
@@ -83,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             workers=args.workers,
             overwrite=args.overwrite,
         )
-        plan = recommend(summary.facts)
+        plan = recommend(summary.facts, args.flip)
         written = own_configs.write_configs(
             plan, summary.facts, out, paths, ROOT / 'configs/_base_'
         )
@@ -100,14 +118,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     print('\nHow long it takes here, and what fits into memory:')
     print(f'    {_command("plan.py", written["pretrain"])}')
     print('Then:')
-    for command in _next_commands(written, plan.epochs):
+    for command in _next_commands(written, plan):
         print(f'    {command}')
 
 
-def _next_commands(written: dict[str, Path], epochs: int) -> list[str]:
+def _next_commands(written: dict[str, Path], plan: Any) -> list[str]:
     """Give the commands from pre-training to a number, or to pictures and features."""
     work_dirs = {k: f'work_dirs/{path.stem}' for k, path in written.items()}
-    weights = f'{work_dirs["pretrain"]}/epoch_{epochs}.pth'
+    weights = f'{work_dirs["pretrain"]}/epoch_{plan.epochs}.pth'
     pretrain = _command('train.py', written['pretrain'])
     if 'finetune' not in written:
         out = f'{work_dirs["pretrain"]}/features.npy'
@@ -117,12 +135,15 @@ def _next_commands(written: dict[str, Path], epochs: int) -> list[str]:
             _command('extract_features.py', written['pretrain'], weights, out),
         ]
     load = '--cfg-options', f'load_from={weights}'
-    # The shell finds the one that is there; its number of epochs is not known yet.
-    best = f'{work_dirs["finetune"]}/best_acc_top1_epoch_*.pth'
+    # The shell finds the best, whose number of epochs is not known yet.
+    name = (
+        'best_acc_top1_epoch_*' if plan.keep_best else f'epoch_{plan.finetune_epochs}'
+    )
+    tuned = f'{work_dirs["finetune"]}/{name}.pth'
     return [
         pretrain,
         _command('train.py', written['finetune'], *load),
-        f'{_command("test.py", written["finetune"])} {best}',
+        f'{_command("test.py", written["finetune"])} {tuned}',
         f'{_command("train.py", written["probe"], *load)}  # or a linear probe',
     ]
 
