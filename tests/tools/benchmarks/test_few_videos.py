@@ -62,8 +62,8 @@ def test_table_has_means_and_standard_errors():
 @pytest.mark.slow
 def test_recommended_settings_fit_few_videos(tmp_path, capsys):
     """From the folder, by the real commands; chance is one third."""
-    size = '--train', '30', '--test', '6', '--steps', '600', '--seeds', '0'
+    size = '--train', '30', '--test', '6', '--seeds', '0'
     few_videos.main([str(tmp_path), *size, '--variants', 'recommended'])
     (row,) = map(json.loads, (tmp_path / 'results.jsonl').read_text().splitlines())
-    assert row['train'] > 0.7
+    assert row['train'] > 0.8
     assert '| recommended |' in capsys.readouterr().out

@@ -35,7 +35,7 @@ _MANY_FOR_FINETUNING = 20_000
 _FEW_UPDATES = 2000
 _MOST_FINETUNING_EPOCHS = 300
 # Of labeled videos. HMDB51's 3,570 are fine-tuned without blending by arXiv:2211.10636;
-# of 60 the published settings learned nothing in 2,000 steps (docs/benchmarks.md). The
+# of 60 the published settings learned next to nothing (docs/benchmarks.md). The
 # limit between is a choice.
 _FEW_LABELED = 1000
 # Short side from which on frames are shrunk before they are augmented, pixels.
