@@ -5,6 +5,7 @@ are parsed; this module lies outside and imports nothing.
 """
 
 import os
+import sys
 from argparse import (
     SUPPRESS,
     Action,
@@ -13,11 +14,26 @@ from argparse import (
     ArgumentTypeError,
     Namespace,
 )
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 SPLITS = ('train', 'val', 'test')
+
+
+@contextmanager
+def environment() -> Iterator[None]:
+    """End with one line where a package that is imported inside is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        print(
+            f'{sys.executable}: expected a Python with the packages of this project, '
+            f'got one without {error.name}; take that of the environment (README.md)',
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
 
 
 class CfgOptions(Action):

@@ -5,13 +5,23 @@ measured, says why, and prints the next commands. The configs go into ./configs.
 """
 
 import os
+import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from projects.adamae_arguments import COUNT
-from projects.adamae_command import command_line
-from projects.adamae_files import CONFIGS, IS_INSTALLED, SCOPE
+try:
+    from projects.adamae_arguments import COUNT, environment
+    from projects.adamae_command import command_line
+    from projects.adamae_files import CONFIGS, IS_INSTALLED, SCOPE
+except ModuleNotFoundError as error:
+    print(
+        f'{sys.executable}: expected a Python in which this project is installed, got '
+        f'one without {error.name}; take that of the environment (README.md)',
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -39,6 +49,13 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         default='folder',
         help='of the labels, as in tools/data/prepare.py (default: %(default)s)',
     )
+    parser.add_argument(
+        '--no-flip',
+        dest='flip',
+        action='store_false',
+        help='flip no video: left and right make a difference to the classes (default: '
+        'seen by words such as left and clockwise in their names)',
+    )
     parser.add_argument('--out', help='folder of the lists (default: data/NAME)')
     parser.add_argument(
         '--workers',
@@ -61,10 +78,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     # These take seconds, and --help does not need them.
-    from projects.adamae import launch
-    from projects.adamae.datasets.preparers import own_configs, prepare
-    from projects.adamae.datasets.preparers.recommend import recommend
-    from projects.adamae.utils.text import printable
+    with environment():
+        from projects.adamae import launch
+        from projects.adamae.datasets.preparers import own_configs, prepare
+        from projects.adamae.datasets.preparers.recommend import recommend
+        from projects.adamae.utils.text import printable
 
     with launch.errors_in_one_line(OSError, ValueError, interrupted=launch.GO_ON):
         own_configs.require_name(args.name)
@@ -82,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             workers=args.workers,
             overwrite=args.overwrite,
         )
-        plan = recommend(summary.facts)
+        plan = recommend(summary.facts, args.flip)
         written = own_configs.write_configs(
             plan,
             summary.facts,
@@ -103,14 +121,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     print('\nHow long it takes here, and what fits into memory:')
     print(f'    {command_line("plan.py", written["pretrain"])}')
     print('Then:')
-    for command in _next_commands(written, plan.epochs):
+    for command in _next_commands(written, plan):
         print(f'    {command}')
 
 
-def _next_commands(written: dict[str, Path], epochs: int) -> list[str]:
+def _next_commands(written: dict[str, Path], plan: Any) -> list[str]:
     """Give the commands from pre-training to a number, or to pictures and features."""
     work_dirs = {k: f'work_dirs/{path.stem}' for k, path in written.items()}
-    weights = f'{work_dirs["pretrain"]}/epoch_{epochs}.pth'
+    weights = f'{work_dirs["pretrain"]}/epoch_{plan.epochs}.pth'
     pretrain = command_line('train.py', written['pretrain'])
     if 'finetune' not in written:
         out = f'{work_dirs["pretrain"]}/features.npy'
@@ -122,12 +140,15 @@ def _next_commands(written: dict[str, Path], epochs: int) -> list[str]:
             command_line('extract_features.py', written['pretrain'], weights, out),
         ]
     load = '--cfg-options', f'load_from={weights}'
-    # The shell finds the one that is there; its number of epochs is not known yet.
-    best = f'{work_dirs["finetune"]}/best_acc_top1_epoch_*.pth'
+    # The shell finds the best, whose number of epochs is not known yet.
+    name = (
+        'best_acc_top1_epoch_*' if plan.keep_best else f'epoch_{plan.finetune_epochs}'
+    )
+    tuned = f'{work_dirs["finetune"]}/{name}.pth'
     return [
         pretrain,
         command_line('train.py', written['finetune'], *load),
-        f'{command_line("test.py", written["finetune"])} {best}',
+        f'{command_line("test.py", written["finetune"])} {tuned}',
         f'{command_line("train.py", written["probe"], *load)}  # or a linear probe',
     ]
 

@@ -1,6 +1,7 @@
 """From a folder of videos to a number, by the commands that are printed."""
 
 import json
+import re
 import shlex
 
 import pytest
@@ -10,7 +11,15 @@ from projects.adamae.analysis.flops import without_weights
 from projects.adamae.datasets.preparers import own_configs
 from projects.adamae.datasets.preparers.recommend import recommend
 from projects.adamae.launch import load_config
-from tests.helpers import CONFIGS, TINY, load_tool, run_tool, write_videos
+from tests.helpers import (
+    CONFIGS,
+    ROOT,
+    TINY,
+    load_tool,
+    run_command,
+    run_tool,
+    write_videos,
+)
 
 LABELS = ('hop', 'Öl, an')
 
@@ -76,7 +85,8 @@ def test_configs_are_short_and_build(case, tmp_path, monkeypatch):
     few = CASES[case].get('videos', 5000) < 3000
     for kind, (path, cfg) in configs.items():
         text = path.read_text()
-        assert text.count('\n') < 25 and f"'{CONFIGS}/_base_/own_{kind}.py'" in text
+        base = 'few_' * (plan.few_labeled and kind == 'finetune') + kind
+        assert text.count('\n') < 25 and f"'{CONFIGS}/_base_/own_{base}.py'" in text
         assert text.count('num_classes = ') == (kind != 'pretrain')
         assert cfg.auto_scale_lr.enable and cfg.model.backbone.get('num_frames') == 16
         assert cfg.model.backbone.embed_dims == (384 if few else 768)
@@ -160,6 +170,21 @@ def test_without_labels_and_with_one_class(clips, capsys):
     assert "'lists/train.txt'" in text
 
 
+def test_without_the_environment_one_line_says_so(tmp_path):
+    for path, missing in ((str(ROOT), 'mmaction'), ('', 'projects')):
+        script, path_of_tool = tmp_path / 'without.py', ROOT / 'tools/new_dataset.py'
+        script.write_text(
+            'import runpy, sys\n'
+            f'sys.modules[{missing!r}] = None\n'
+            "sys.argv = ['new_dataset.py', 'mine', '--videos', '.']\n"
+            f'runpy.run_path({str(path_of_tool)!r}, run_name="__main__")\n'
+        )
+        done = run_command(script, cwd=tmp_path, PYTHONPATH=path)
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.strip().splitlines()
+        assert 'expected a Python' in line and f'without {missing}' in line
+
+
 def test_from_folder_to_top_1_by_the_printed_commands(clips, capsys):
     own = ['--videos', 'my clips', '--labels', 'labels.tsv', '--workers', 1]
     run_tool('new_dataset', 'mine', *own)
@@ -191,10 +216,8 @@ def test_from_folder_to_top_1_by_the_printed_commands(clips, capsys):
         if '--cfg-options' in arguments:
             key, _, path = arguments.pop().partition('=')
             arguments.pop()
-            change |= {key: path.replace(f'{recommend(facts).epochs}.pth', '2.pth')}
-        if '*' in arguments[-1]:  # as the shell does
-            (best,) = clips.glob(arguments[-1])
-            arguments[-1] = best
+            change |= {key: re.sub(r'epoch_\d+', 'epoch_2', path)}
+        arguments = [re.sub(r'epoch_\d+', 'epoch_2', word) for word in arguments]
         name = command[1].rpartition('/')[2].removesuffix('.py')
         run_tool(name, *arguments, **change)
     out = capsys.readouterr().out

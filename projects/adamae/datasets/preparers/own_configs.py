@@ -10,6 +10,7 @@ from typing import Any
 
 from ...utils.fileio import AtomicLocalBackend
 from .recommend import FEW_FOR_VITB, Plan
+from .summary import PRETRAIN
 
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_-]{0,99}')
 _FLIP = '0 if left and right make a difference'
@@ -83,25 +84,29 @@ def write_configs(
         dict[str, Path]: those that were written.
     """
     folder = _shown(data)
-    videos = summary['splits']['train']['videos']
+    labeled = summary['splits']['train']['videos']
+    every = summary.get('pretrain', {}).get('videos', labeled)
     lists = {
         split: f'{folder}/{split}.txt'
         for split in ('train', 'val', 'test')
         if summary['splits'].get(split, {}).get('videos')
     }
-    shared = _Shared(plan, folder, _shown(summary['videos']), videos)
-    texts = {'pretrain': _pretrain(shared)}
+    source = PRETRAIN if every > labeled else 'train.txt'
+    parts = plan, folder, _shown(summary['videos'])
+    texts = {'pretrain': _pretrain(_Shared(*parts, every), source)}
     if is_labeled(summary):
         # Without one of the two lists, the other stands for both, as is usual.
         lists.setdefault('val', lists.get('test', ''))
         lists.setdefault('test', lists['val'])
         for kind in ('finetune', 'probe'):
+            shared = _Shared(*parts, labeled)
             texts[kind] = _classify(kind, shared, summary['num_classes'], lists)
     written = {}
     for kind, text in texts.items():
         path = paths[kind]
         path.parent.mkdir(parents=True, exist_ok=True)
-        base = _base(Path(bases) / f'own_{kind}.py', path)
+        few = 'few_' * (kind == 'finetune' and plan.few_labeled)
+        base = _base(Path(bases) / f'own_{few}{kind}.py', path)
         AtomicLocalBackend().put_text(text.replace('BASE', repr(base), 1), path)
         written[kind] = path
     return written
@@ -162,7 +167,7 @@ class _Shared:
         return f'train_cfg = dict(max_epochs={count})  # {steps:,} steps\n'
 
 
-def _pretrain(shared: _Shared) -> str:
+def _pretrain(shared: _Shared, source: str) -> str:
     plan = shared.plan
     parts = [f'backbone=dict({shared.backbone})'] if shared.backbone else []
     if plan.mask_ratio != 0.95:
@@ -177,8 +182,8 @@ def _pretrain(shared: _Shared) -> str:
             '  # crops of a clip\n'
         )
     return (
-        f'# Pre-trains on the {shared.videos:,} training videos of {shared.folder}, '
-        'without their labels.\n'
+        f'# Pre-trains on the {shared.videos:,} videos of {shared.folder}/{source}, '
+        'without labels.\n'
         '_base_ = BASE\n\n'
         f'{model}'
         f'# {shared.clip}\n'
@@ -189,7 +194,7 @@ def _pretrain(shared: _Shared) -> str:
         'train_dataloader = dict(\n'
         f'    {shared.batch(plan.batch_size)}\n'
         '    dataset=dict(\n'
-        f'        ann_file={shared.folder + "/train.txt"!r},\n'
+        f'        ann_file={f"{shared.folder}/{source}"!r},\n'
         f'        data_prefix=dict(video={shared.root!r}),\n'
         '        pipeline=[_base_.init, clip, _base_.decode, *views, *_base_.pack],\n'
         '    ),\n'
@@ -210,9 +215,22 @@ def _classify(
     width = plan.backbone.get('embed_dims')
     head = 'num_classes=num_classes' + (f', in_channels={width}' if width else '')
     backbone = f'    backbone=dict({shared.backbone}),\n' if shared.backbone else ''
+    steps = 'augment'
     if kind == 'finetune':
         what, batch, last = 'Fine-tunes', plan.finetune_batch_size, 'erase_and_pack'
         end = shared.epochs(plan.finetune_epochs, batch)
+        if plan.few_labeled:
+            end += (
+                f'auto_scale_lr = dict(base_batch_size={batch})  '
+                '# clips of a step on one GPU, for the rate of the base\n'
+            )
+        elif not plan.keep_best:
+            end += (
+                'default_hooks = dict(checkpoint=dict(save_best=None))  '
+                '# no list to choose by\n'
+            )
+        if plan.large_frames and not plan.few_labeled:
+            steps = 'shrink_and_augment'
     else:
         what, batch, last = 'Trains a linear classifier', plan.probe_batch_size, 'pack'
         end = ''
@@ -226,14 +244,13 @@ def _classify(
         ')\n'
         f'clip = {shared.sample}\n'
         f'flip = {shared.flip}\n'
-        f'train = [_base_.init, clip, *_base_.augment, flip, *_base_.{last}]\n'
+        f'train = [_base_.init, clip, *_base_.{steps}, flip, *_base_.{last}]\n'
         'val = [_base_.init, dict(clip, test_mode=True), *_base_.center_view]\n'
         'test = [_base_.init, dict(clip, num_clips=5, test_mode=True), '
         '*_base_.three_views]\n'
-        'data = dict(\n'
-        f'    data_prefix=dict(video={shared.root!r}),\n'
-        f'    metainfo=dict(classes={shared.folder + "/classes.txt"!r}),\n'
-        ')\n'
+        f'videos = dict(video={shared.root!r})\n'
+        f'names = dict(classes={shared.folder + "/classes.txt"!r})\n'
+        'data = dict(data_prefix=videos, metainfo=names)\n'
         'train_dataloader = dict(\n'
         f'    {shared.batch(batch)}\n'
         f'    dataset=dict(ann_file={lists["train"]!r}, pipeline=train, **data),\n'

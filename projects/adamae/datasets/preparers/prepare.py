@@ -18,7 +18,7 @@ from ..class_names import CLASSES
 from .collection import SPLITS, Collection, Sample
 from .duplicates import find_duplicates
 from .splits import assign_splits
-from .summary import Summary, can_be_listed, describe
+from .summary import PRETRAIN, Summary, can_be_listed, describe
 from .survey import Facts, survey_videos
 
 #: Kind of annotations to the module that reads them.
@@ -79,10 +79,12 @@ def prepare(
     """Look at all videos of a collection and write lists of them.
 
     ``train.txt``, ``val.txt`` and ``test.txt``, those that have videos, hold a name, a
-    tab and the number of a class (-1 without labels) in each line; ``classes.txt`` the
-    names of the classes in the order of their numbers; ``summary.md`` one page for
-    people, ``summary.json`` the same for programs. ``progress.jsonl`` remembers what
-    was found of each file. The same videos give the same bytes.
+    tab and the number of a class (-1 without labels) in each line. ``pretrain.txt`` is
+    there if some have a label and others none: ``train.txt``, and those. Of
+    ``classes.txt`` the lines are the names of the classes in the order of their
+    numbers; ``summary.md`` is one page for people, ``summary.json`` the same for
+    programs. ``progress.jsonl`` remembers what was found of each file. The same videos
+    give the same bytes.
 
     Segments become files of their own below ``videos`` in that folder; a dry run
     describes the long videos instead.
@@ -126,6 +128,8 @@ def prepare(
     assign_splits([], split)  # is it one?
     decided = dict(split=[*split], seed=seed) if undecided else dict(split=None)
     made_with = dict(kind=kind, **decided)
+    if kind == 'folder':
+        collection = _with_unlisted(collection)
     if not (overwrite or dry_run):
         _check_out(out, made_with)
     if not dry_run:
@@ -150,11 +154,20 @@ def prepare(
     samples = [
         sample._replace(split=side) for sample, side in zip(kept, sides, strict=True)
     ]
+    unlabeled = _for_pretraining(collection, samples, problems, duplicates)
     summary = describe(
-        collection, samples, facts, problems, duplicates, made_with, check_all
+        collection,
+        samples,
+        unlabeled,
+        facts,
+        problems,
+        duplicates,
+        made_with,
+        check_all,
     )
     if not dry_run:
-        _write(out, _contents(collection, samples, summary), overwrite)
+        contents = _contents(collection, samples, unlabeled, summary)
+        _write(out, contents, overwrite)
     return summary
 
 
@@ -242,6 +255,16 @@ def _check_out(out: Path, made_with: Mapping[str, Any]) -> None:
         )
 
 
+def _with_unlisted(collection: Collection) -> Collection:
+    """Take files that a table of labels does not name for videos without one."""
+    timed = any((s.start, s.end) != (None, None) for s in collection.samples)
+    if not collection.classes or timed:
+        return collection
+    samples = [*collection.samples, *map(Sample, collection.unlisted)]
+    samples.sort(key=lambda sample: sample.name)
+    return replace(collection, samples=samples, unlisted=[])
+
+
 def _list_name(split: str) -> str:
     return f'{split}.txt'
 
@@ -259,6 +282,34 @@ def _is_listed(
     return sample.name not in problems or sample.split in SPLITS[1:]
 
 
+def _for_pretraining(
+    collection: Collection,
+    samples: Sequence[Sample],
+    problems: Mapping[str, Any],
+    duplicates: Sequence[Sequence[str]],
+) -> list[str]:
+    """Name the videos without a label that show nothing of what others are tested on.
+
+    A copy of a test video, or one of the group of such a video, is none of them.
+    """
+    if not collection.classes:
+        return []
+    unlabeled = [
+        sample._replace(split=None)
+        for sample in collection.samples
+        if sample.label is None
+        and sample.split in (None, 'train')
+        and sample.name not in problems
+        and can_be_listed(sample.name)
+        # Hidden folders are those of programs.
+        and not any(part.startswith('.') for part in sample.name.split('/'))
+    ]
+    sides = assign_splits([*samples, *unlabeled], (1, 0, 0), together=duplicates)
+    sides = sides[len(samples) :]
+    pairs = zip(unlabeled, sides, strict=True)
+    return [sample.name for sample, side in pairs if side == 'train']
+
+
 def _duplicates(names: Sequence[str], facts: Mapping[str, Facts]) -> list[list[str]]:
     moving = [
         name
@@ -273,7 +324,10 @@ def _duplicates(names: Sequence[str], facts: Mapping[str, Facts]) -> list[list[s
 
 
 def _contents(
-    collection: Collection, samples: Sequence[Sample], summary: Summary
+    collection: Collection,
+    samples: Sequence[Sample],
+    unlabeled: Sequence[str],
+    summary: Summary,
 ) -> dict[str, str]:
     """Give the files to write; a list without a line is not to be there."""
     numbers: dict[str | None, int] = {c: i for i, c in enumerate(collection.classes)}
@@ -285,6 +339,8 @@ def _contents(
         )
         for split in SPLITS
     }
+    more = ''.join(f'{name}\t-1\n' for name in unlabeled)
+    contents[PRETRAIN] = contents[_list_name('train')] + more if more else ''
     contents[CLASSES] = ''.join(f'{name}\n' for name in collection.classes)
     contents[PAGE] = summary.page
     contents[FACTS] = json.dumps(summary.facts, indent=1) + '\n'

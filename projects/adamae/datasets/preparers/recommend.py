@@ -34,6 +34,12 @@ _REPEATS = 4  # crops of a clip, arXiv:2205.09113
 _MANY_FOR_FINETUNING = 20_000
 _FEW_UPDATES = 2000
 _MOST_FINETUNING_EPOCHS = 300
+# Of labeled videos. HMDB51's 3,570 are fine-tuned without blending by arXiv:2211.10636;
+# of 60 the published settings learned next to nothing (docs/benchmarks.md). The
+# limit between is a choice.
+_FEW_LABELED = 1000
+# Short side from which on frames are shrunk before they are augmented, pixels.
+_LARGE = 480
 _DIRECTIONS = ('left', 'right', 'clockwise', 'counterclockwise', 'anticlockwise')
 
 
@@ -67,6 +73,7 @@ class Plan:
         frames_per_second (float, optional): of a clip, where the videos have several
             frame rates.
         flip_ratio (float): share of the clips that are flipped in training.
+        large_frames (bool): whether to shrink frames before they are augmented.
         batch_size (int): videos of a step of pre-training, for one process.
         repeats (int): crops of each of their clips.
         epochs (int): of pre-training.
@@ -74,6 +81,8 @@ class Plan:
         checkpoint_interval (int): epochs between two checkpoints.
         finetune_batch_size (int): videos of a step of fine-tuning.
         finetune_epochs (int): of fine-tuning.
+        few_labeled (bool): whether to fine-tune by the settings for few videos.
+        keep_best (bool): whether validation chooses the checkpoint of fine-tuning.
         probe_batch_size (int): videos of a step of the linear probe.
         reasons (tuple[Reason, ...]): for people.
     """
@@ -85,6 +94,7 @@ class Plan:
     frame_interval: int | None
     frames_per_second: float | None
     flip_ratio: float
+    large_frames: bool
     batch_size: int
     repeats: int
     epochs: int
@@ -92,15 +102,19 @@ class Plan:
     checkpoint_interval: int
     finetune_batch_size: int
     finetune_epochs: int
+    few_labeled: bool
+    keep_best: bool
     probe_batch_size: int
     reasons: tuple[Reason, ...]
 
 
-def recommend(summary: Mapping[str, Any]) -> Plan:
+def recommend(summary: Mapping[str, Any], flip: bool = True) -> Plan:
     """Choose settings.
 
     Args:
         summary (Mapping): content of the ``summary.json`` of a prepared data set.
+        flip (bool): False if left and right make a difference to the classes. Defaults
+            to True: the names of the classes decide.
 
     Returns:
         Plan: the settings.
@@ -108,8 +122,10 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
     Raises:
         ValueError: if no video is left to train on.
     """
-    count = summary['splits'].get('train', {}).get('videos', 0)
-    if not count:
+    numbers = {s: c['videos'] for s, c in summary['splits'].items()}
+    labeled = numbers.get('train', 0)
+    count = summary.get('pretrain', {}).get('videos', labeled)
+    if not labeled:
         raise ValueError('splits.train: expected videos to train on, got none')
     clip, reasons = _clip(summary)
     size = 'vits' if count < FEW_FOR_VITB else 'vitb'
@@ -122,7 +138,7 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
         )
     )
     image, patch, mask_ratio = _resolution(summary, clip['num_frames'], reasons)
-    flip_ratio = _flip(summary.get('classes', ()), reasons)
+    flip_ratio = _flip(summary.get('classes', ()), flip, reasons)
 
     batch = largest_batch_size(count, _PRETRAIN_BATCH)
     repeats = 1 if batch == _PRETRAIN_BATCH else _REPEATS
@@ -152,32 +168,23 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
     )
     interval = max(1, min(ceil(_STEPS_PER_CHECKPOINT / steps), epochs // 20))
 
-    labeled = max(min(count, 2), largest_batch_size(count, _FINETUNE_BATCH))
-    probe = max(min(count, 2), largest_batch_size(count, _PROBE_BATCH))
-    tuning = 50 if count >= _MANY_FOR_FINETUNING else 100
-    enough = ceil(_FEW_UPDATES / (count // labeled))
+    tuning_batch = _labeled_batch(labeled, _FINETUNE_BATCH)
+    tuning = 50 if labeled >= _MANY_FOR_FINETUNING else 100
+    enough = ceil(_FEW_UPDATES / (labeled // tuning_batch))
     tuning = max(tuning, min(enough, _MOST_FINETUNING_EPOCHS))
+    few = labeled < _FEW_LABELED
+    own_val = bool(numbers.get('val') and numbers.get('test'))
     if summary.get('num_classes'):
-        reasons.append(
+        reasons += [
             Reason(
                 'fine-tuning',
-                f'{_videos(labeled)} a step, {tuning} epochs',
-                f'{tuning * (count // labeled):,} steps; at least {_FEW_UPDATES:,} '
-                f'where {_MOST_FINETUNING_EPOCHS} epochs reach that',
-            )
-        )
-        tested = [summary['splits'].get(s, {}).get('videos') for s in ('test', 'val')]
-        number = next(filter(None, tested), 0)
-        if number:
-            error = 100 * (0.25 / number) ** 0.5
-            reasons.append(
-                Reason(
-                    'accuracy',
-                    f'of {_videos(number)}',
-                    f'one is {100 / number:.2g} points; by chance, an accuracy of 50% '
-                    f'varies by {error:.2g} points (standard error)',
-                )
-            )
+                f'{_videos(tuning_batch)} a step, {tuning} epochs',
+                f'{tuning * (labeled // tuning_batch):,} steps; at least '
+                f'{_FEW_UPDATES:,} where {_MOST_FINETUNING_EPOCHS} epochs reach that',
+            ),
+            _augmentation(labeled, few),
+            *_tests(numbers, few, own_val),
+        ]
     backbone = {
         **_MODELS[size],
         **({} if image == 224 else dict(img_size=image, patch_size=patch)),
@@ -188,14 +195,17 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
         backbone=backbone,
         mask_ratio=mask_ratio,
         flip_ratio=flip_ratio,
+        large_frames=summary['short_side']['median'] >= _LARGE,
         batch_size=batch,
         repeats=repeats,
         epochs=epochs,
         warmup_epochs=warmup,
         checkpoint_interval=interval,
-        finetune_batch_size=labeled,
+        finetune_batch_size=tuning_batch,
         finetune_epochs=tuning,
-        probe_batch_size=probe,
+        few_labeled=few,
+        keep_best=own_val and not few,
+        probe_batch_size=_labeled_batch(labeled, _PROBE_BATCH),
         reasons=tuple(reasons),
         **clip,
     )
@@ -203,6 +213,48 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
 
 def _videos(count: int) -> str:
     return f'{count:,} video{"s" * (count != 1)}'
+
+
+def _labeled_batch(count: int, most: int) -> int:
+    return max(min(count, 2), largest_batch_size(count, most))
+
+
+def _augmentation(labeled: int, few: bool) -> Reason:
+    if not few:
+        return Reason(
+            'augmentation',
+            'as published: RandAugment, erasing, Mixup, CutMix, smoothing',
+            f'{_FEW_LABELED:,} labeled videos or more; the rate is in proportion to '
+            'the batch',
+        )
+    return Reason(
+        'augmentation',
+        'crops and flips only, and a rate for a small batch',
+        f'{labeled:,} labeled training videos: below {_FEW_LABELED:,}, what is '
+        'published for tens of thousands learns little (docs/datasets.md)',
+    )
+
+
+def _tests(numbers: Mapping[str, int], few: bool, own_val: bool) -> list[Reason]:
+    """Say which checkpoint is tested, and what the accuracy of the test is worth."""
+    number = numbers.get('test') or numbers.get('val')
+    if not number:
+        return []
+    why = 'few videos for validation would choose one by chance'
+    if not own_val:
+        why = 'one list stands for validation and test, so it must not choose one'
+    elif not few:
+        why = f'{_videos(numbers["val"])} choose it, others test it'
+    error = 100 * (0.25 / number) ** 0.5
+    return [
+        Reason('checkpoint', 'the last' if few or not own_val else 'the best', why),
+        Reason(
+            'accuracy',
+            f'of {_videos(number)}',
+            f'one is {100 / number:.2g} points; by chance, an accuracy of 50% '
+            f'varies by {error:.2g} points (standard error)',
+        ),
+    ]
 
 
 def _clip(summary: Mapping[str, Any]) -> tuple[dict[str, Any], list[Reason]]:
@@ -275,10 +327,12 @@ def _resolution(
     return image, patch, mask_ratio
 
 
-def _flip(classes: Sequence[str], reasons: list[Reason]) -> float:
+def _flip(classes: Sequence[str], flip: bool, reasons: list[Reason]) -> float:
     directed = [name for name in classes if _has_direction(name)]
-    ratio, why = 0.5, 'set it to 0 if left and right make a difference to the classes'
-    if directed:
+    ratio, why = 0.5, 'with --no-flip none, if left and right tell classes apart'
+    if not flip:
+        ratio, why = 0.0, 'left and right make a difference, you say (--no-flip)'
+    elif directed:
         ratio, why = 0.0, f'the name of a class has a direction: {directed[0]!r}'
     reasons.append(Reason('flips', f'{ratio:.0%} of the clips', why))
     return ratio

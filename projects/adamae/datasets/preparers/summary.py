@@ -13,6 +13,8 @@ from ...utils.text import printable
 from .collection import SPLITS, Collection, Sample
 from .survey import Facts
 
+#: Of all videos to pre-train on, where some of them have a label.
+PRETRAIN = 'pretrain.txt'
 # How many names the page has of each kind, and how many classes in its table.
 _NAMES, _CLASSES = 10, 40
 # A name of so many letters may have a slip, if another class has so many times as many
@@ -27,7 +29,7 @@ _TITLES = {
     'missing': 'Videos in the annotations that are not there',
     'unlisted': 'Videos that are there and in no annotation',
     'repeated': 'Names that the annotations have more than once, and the lists once',
-    'unlabeled': 'Videos without a label, which are in no list',
+    'unlabeled': 'Videos without a label; pretrain.txt has those that are for training',
     'black': 'Black videos',
     'static': 'Videos in which nothing moves',
     'duplicates': 'Sets of videos that show the same',
@@ -58,6 +60,8 @@ class Summary(NamedTuple):
             f'{split}.txt: {content["videos"]} videos'
             for split, content in self.facts['splits'].items()
         ]
+        if self.facts['pretrain']:
+            lists.append(f'{PRETRAIN}: {self.facts["pretrain"]["videos"]} videos')
         if self.facts['classes']:
             lists.append(f'{self.facts["num_classes"]} classes')
         lines = [', '.join(lists)]
@@ -76,6 +80,7 @@ class Summary(NamedTuple):
 def describe(
     collection: Collection,
     samples: Sequence[Sample],
+    unlabeled: Sequence[str],
     facts: Mapping[str, Facts],
     problems: Mapping[str, tuple[str, str]],
     duplicates: Sequence[Sequence[str]],
@@ -87,6 +92,7 @@ def describe(
     Args:
         collection (Collection): all of it.
         samples (Sequence[Sample]): those that are listed, with their splits.
+        unlabeled (Sequence[str]): names of those that are for pre-training only.
         facts (Mapping[str, Facts]): of the videos that can be read.
         problems (Mapping[str, tuple[str, str]]): kind and detail of the others.
         duplicates (Sequence[Sequence[str]]): names of videos that show the same.
@@ -105,7 +111,8 @@ def describe(
             per_class = {name: counts[name] for name in collection.classes}
             splits[split] = dict(videos=len(labels), per_class=per_class)
     values = [facts[name] for name in names if name in facts]
-    listed = {sample.name for sample in samples}
+    listed = {*(sample.name for sample in samples), *unlabeled}
+    labeled = sum(sample.split == 'train' for sample in samples)
     data = dict(
         kind=made_with['kind'],
         videos=os.path.abspath(collection.root),
@@ -114,6 +121,7 @@ def describe(
         num_classes=len(collection.classes),
         classes=list(collection.classes),
         splits=splits,
+        pretrain=dict(videos=labeled + len(unlabeled)) if unlabeled else {},
         frames=_quantiles(f.frames for f in values),
         seconds=_quantiles(f.seconds for f in values),
         fps=_quantiles(f.fps for f in values),
@@ -267,6 +275,8 @@ def _page(data: Mapping[str, Any], total: int) -> str:
         lines.append(
             f'| {split}.txt | {content["videos"]} | {len(counts) or "-"} | {spread} |'
         )
+    if data['pretrain']:
+        lines.append(f'| {PRETRAIN} | {data["pretrain"]["videos"]} | - | - |')
     if data['made_with']['split']:
         shares = ' '.join(f'{share:g}' for share in data['made_with']['split'])
         lines += [
