@@ -11,6 +11,7 @@ import sys
 import types
 from collections.abc import Sequence
 from difflib import get_close_matches
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from projects.adamae_files import IS_INSTALLED, TOOLS
@@ -150,10 +151,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.execvpe('bash', ['bash', str(path), *arguments], {**python, **os.environ})
     # As `python FILE`, but for its name in the help, which runpy would change.
     sys.argv = [f'adamae {name}', *arguments]
+    loader = SourceFileLoader('__main__', str(path))
     module = types.ModuleType('__main__')
     module.__file__ = str(path)
     sys.modules['__main__'] = module
-    exec(compile(path.read_bytes(), path, 'exec'), vars(module))
+    loader.exec_module(module)
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ SOURCES = sorted([*ROOT.glob('projects/**/*.py'), *ROOT.glob('tools/**/*.py')])
 # Function, and what makes a call of it safe.
 FORBIDDEN = {
     r'(builtins\.)?(eval|exec|compile|__import__)': None,
-    r'os\.(system|popen|spawn\w+|exec\w+)': None,
+    r'os\.(system|popen)': None,
     r'subprocess\.get(status)?output': None,
     r'(pickle|cPickle|dill|joblib|marshal|shelve)\.(loads?|open|Unpickler)': None,
     r'yaml\.(load|unsafe_load|full_load)(_all)?': None,

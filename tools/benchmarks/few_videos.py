@@ -10,7 +10,6 @@ for docs/benchmarks.md.
 import csv
 import json
 import os
-import pickle
 import re
 import shutil
 import subprocess
@@ -39,7 +38,7 @@ optim_wrapper = dict(paramwise_cfg=dict(num_layers=2))
 train_cfg = dict(max_epochs={epochs}, val_interval={epochs})
 train_dataloader = dict(num_workers=1, dataset=dict(ann_file={train!r}))
 val_dataloader = dict(num_workers=1, batch_size=50, dataset=dict(ann_file={val!r}))
-dump = dict(type='DumpResults', out_file_path={out!r})
+dump = dict(type='ClassificationReport', out_dir={out!r})
 val_evaluator = [dict(type='AccMetric'), dump]
 default_hooks = dict(checkpoint=dict(interval={epochs}, save_best=None))
 randomness = dict(seed={seed})
@@ -235,24 +234,23 @@ def finetune(
     (batch,) = map(int, re.findall(r'batch_size=(\d+),  # per', written))
     (epochs,) = map(int, re.findall(r'max_epochs=(\d+)', written))
     epochs = min(epochs, (args.steps or 10**9) // (videos // batch))
-    work_dir, scores = out / 'work', out / 'scores.pkl'
+    work_dir, report = out / 'work', out / 'report'
     shutil.rmtree(work_dir, ignore_errors=True)
-    scores.unlink(missing_ok=True)
+    shutil.rmtree(report, ignore_errors=True)
     data = out / 'data' / name
     lines = TOY.format(
         base=f'configs/{name}_finetune.py',
         epochs=epochs,
         train=str(data / 'train.txt'),
         val=str(data / 'test_and_train.txt'),
-        out=str(scores),
+        out=str(report),
         seed=seed,
     )
     (out / 'variant.py').write_text(lines + VARIANTS[variant])
     start = time.perf_counter()
     run(ROOT / 'tools/train.py', 'variant.py', '--work-dir', work_dir, cwd=out)
-    with scores.open('rb') as file:
-        predictions = pickle.load(file)  # noqa: S301  # of the run above
-    correct = [int(p['pred_score'].argmax()) == int(p['gt_label']) for p in predictions]
+    content = json.loads((report / 'predictions.json').read_text('utf-8'))
+    correct = [int(video['correct']) for video in content['predictions']]
     log = '\n'.join(path.read_text() for path in work_dir.glob('*/*.log'))
     losses = re.findall(r'Epoch\(train\).* loss: ([\d.]+)', log)
     return dict(
