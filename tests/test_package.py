@@ -64,7 +64,8 @@ def wheel(source):
 
 def files_in(folder, *patterns):
     paths = (path for pattern in patterns for path in folder.rglob(pattern))
-    return {path.relative_to(folder).as_posix() for path in paths}
+    files = (path for path in paths if path.is_file() and path.suffix != '.pyc')
+    return {path.relative_to(folder).as_posix() for path in files}
 
 
 def test_wheel(wheel, tmp_path):
@@ -72,7 +73,7 @@ def test_wheel(wheel, tmp_path):
         names = {name for name in file.namelist() if '.dist-info/' not in name}
         file.extractall(tmp_path / 'installed')
     code = {n.removeprefix('projects/') for n in names if n.startswith('projects/')}
-    ours = files_in(ROOT / 'projects', '*.py')
+    ours = files_in(ROOT / 'projects', '*.*')  # with templates and the like
     assert code == {n for n in ours if not n.startswith('adamae_package/')}
     configs = files_in(CONFIGS, '*.py', '*.yml')
     tools = [path for group in commands().values() for path in group.values()]
