@@ -59,6 +59,9 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def wheel(source):
+    old = source / 'build/lib/projects/adamae/removed_since.py'
+    old.parent.mkdir(parents=True)
+    old.touch()  # of a build before this one
     return build('wheel', source)
 
 
