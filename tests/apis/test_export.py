@@ -100,9 +100,8 @@ def test_features_of_a_pretrained_encoder(toy, tmp_path, suffix):
     assert 'classes' not in info
 
 
-@pytest.mark.parametrize(
-    'kind', ['separable', pytest.param('probe', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['separable', 'probe'])
 def test_other_models(toy, tmp_path, kind):
     cfg = Config.fromfile(toy.root / 'classifier.py')
     if kind == 'separable':
