@@ -27,6 +27,10 @@ class BuildWithMim(build_py):
     """Copies configs and tools into the package; links them if it is editable."""
 
     def run(self) -> None:
+        if not self.editable_mode:
+            # What an earlier build left there would be shipped, too.
+            for name in ('adamae', 'projects'):
+                shutil.rmtree(Path(self.build_lib, name), ignore_errors=True)
         super().run()
         package = (
             ROOT / PACKAGE if self.editable_mode else Path(self.build_lib, 'adamae')

@@ -3,10 +3,13 @@
 import re
 import shlex
 from functools import cache
+from itertools import chain
 
 import pytest
 from mmengine.config import Config
 
+from projects.adamae_command import find_tool
+from projects.adamae_files import find_config, shipped_config
 from tests.helpers import ROOT, load_tool
 
 PAGES = [
@@ -14,7 +17,9 @@ PAGES = [
     *sorted((ROOT / 'docs').rglob('*.md')),
 ]
 # What the reader makes by a command of the page before, or has.
-MADE = re.compile(r'configs/(pets|toss|mine)_(pretrain|finetune|probe)\.py')
+MADE = re.compile(
+    r'configs/(pets|toss|mine|NAME)_(pretrain|finetune|probe)\.py|tools/NAME\.py'
+)
 # Settings that configs may have and most do not.
 ABSENT = {'load_from', 'compile', 'subset', 'runner_type', 'strategy', 'loss_scale'}
 # Commands of other packages.
@@ -34,7 +39,14 @@ def text_of(page):
     return page.read_text('utf-8')
 
 
-def blocks(text):
+def blocks_and_words(text):
+    """Split the code of a page: its blocks, and what is marked within lines."""
+    block = r'^ *```.*?^ *```'
+    words = re.findall('`([^`]+)`', re.sub(block, '', text, flags=re.M | re.S))
+    return re.findall(block, text, re.M | re.S), words
+
+
+def commands_of(text):
     """Lines of the blocks of commands, without comments."""
     for block in re.findall(r'^ *```(?:bash|shell)\n(.*?)^ *```', text, re.M | re.S):
         yield from filter(None, map(str.strip, block.replace('\\\n', ' ').splitlines()))
@@ -42,12 +54,10 @@ def blocks(text):
 
 def mentions(text):
     """Tools that are named with options within a line, as ``tools/a.py --b``."""
-    prose = re.sub(r'^ *```.*?^ *```', '', text, flags=re.M | re.S)
-    for code in re.findall(r'`([^`]+)`', prose):
-        for tool, rest in re.findall(
-            r'(?<![\w/])(tools/(?!test_)[\w/]+\.(?:py|sh))([^`]*)', code
-        ):
-            yield tool, re.findall(r'(?<!\S)\[?(--[a-z][\w-]+)', rest)
+    tool = r'tools/(?!test_)[a-z_/]+\.(?:py|sh)|adamae [a-z][a-z-]*(?![/\w])'
+    for code in blocks_and_words(text)[1]:
+        for name, rest in re.findall(rf'(?<![\w/])({tool})(.*)', code, re.S):
+            yield name.split(), re.findall(r'(?<!\S)\[?(--[a-z][\w-]+)', rest)
 
 
 def expand(text):
@@ -72,6 +82,10 @@ def split(command):
 def tool_and_arguments(words):
     """Name the tool in Python that a command ends up in, and what it is given."""
     program, *rest = words
+    if program == 'adamae':
+        found = find_tool(rest[0])
+        assert found, f'no such command: {rest[0]}'
+        program, rest = str(found.relative_to(ROOT)), rest[1:]
     program = re.sub(r'^.*?(?=tools/)', '', program)
     assert (ROOT / program).is_file(), f'no such tool: {program}'
     name, _, kind = program.removeprefix('tools/').rpartition('.')
@@ -92,8 +106,8 @@ def config(path):
 
 def check_options(args):
     """Options of the command line are settings that the config has."""
-    path = getattr(args, 'config', None)
-    if not path or not (ROOT / path).is_file():
+    path = find_config(getattr(args, 'config', None) or '')
+    if not (ROOT / path).is_file():
         return
     for key in args.cfg_options:
         parent, _, last = key.rpartition('.')
@@ -117,6 +131,10 @@ def check(command):
         assert all(re.search(rf'^{t}:', makefile, re.M) for t in targets)
         assert all(f'$({v})' in makefile for v in variables)
         return
+    if words[0] == 'mim':
+        assert words[1] in ('search', 'train', 'test') and words[2] == 'adamae'
+        assert all(map(shipped_config, words[3:4]))
+        return
     name, arguments = tool_and_arguments(words)
     args = load_tool(name).parse_args(arguments)
     if getattr(args, 'cfg_options', None):
@@ -127,7 +145,7 @@ def check(command):
 def test_commands(page, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     failed = []
-    for command in blocks(text_of(page)):
+    for command in commands_of(text_of(page)):
         for whole in expand(command):
             try:
                 check(whole)
@@ -139,7 +157,7 @@ def test_commands(page, monkeypatch, capsys):
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_options_in_the_text(page, capsys):
     for tool, options in mentions(text_of(page)):
-        name, _ = tool_and_arguments([tool, 'CONFIG', 'CHECKPOINT', 'GPUS'])
+        name, _ = tool_and_arguments([*tool, 'CONFIG', 'CHECKPOINT', 'GPUS'])
         if options:
             with pytest.raises(SystemExit):
                 load_tool(name).parse_args(['--help'])
@@ -151,10 +169,10 @@ def test_options_in_the_text(page, capsys):
 def test_files(page):
     """Configs, tools, tests and pages that the text names are there."""
     folders = 'configs|tools|tests|docs|projects|requirements'
-    pattern = rf'(?<![\w/.-])(?:{folders})/[\w{{}},./*-]*[\w*}}]'
+    pattern = rf'(?<![\w/.-])(?!tools/test_)(?:{folders})/[\w{{}},./*-]*[\w*}}]'
     named = [
         path
-        for code in re.findall(r'`([^`]+)`', text_of(page))
+        for code in chain(*blocks_and_words(text_of(page)))
         for path in re.findall(pattern, code)
     ]
     missing = [

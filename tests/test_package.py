@@ -59,12 +59,16 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def wheel(source):
+    old = source / 'build/lib/projects/adamae/removed_since.py'
+    old.parent.mkdir(parents=True)
+    old.touch()  # of a build before this one
     return build('wheel', source)
 
 
 def files_in(folder, *patterns):
     paths = (path for pattern in patterns for path in folder.rglob(pattern))
-    return {path.relative_to(folder).as_posix() for path in paths}
+    files = (path for path in paths if path.is_file() and path.suffix != '.pyc')
+    return {path.relative_to(folder).as_posix() for path in files}
 
 
 def test_wheel(wheel, tmp_path):
@@ -72,7 +76,7 @@ def test_wheel(wheel, tmp_path):
         names = {name for name in file.namelist() if '.dist-info/' not in name}
         file.extractall(tmp_path / 'installed')
     code = {n.removeprefix('projects/') for n in names if n.startswith('projects/')}
-    ours = files_in(ROOT / 'projects', '*.py')
+    ours = files_in(ROOT / 'projects', '*.*')  # with templates and the like
     assert code == {n for n in ours if not n.startswith('adamae_package/')}
     configs = files_in(CONFIGS, '*.py', '*.yml')
     tools = [path for group in commands().values() for path in group.values()]

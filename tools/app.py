@@ -1,6 +1,6 @@
 """Show a page in the browser: a video in, what the model says of it out.
 
-Needs Gradio (pip install -e '.[app]'). Only this machine can open the page, unless
+Needs Gradio (pip install gradio). Only this machine can open the page, unless
 --host says otherwise. Ctrl-C ends it.
 """
 

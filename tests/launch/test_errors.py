@@ -13,6 +13,7 @@ from tests.helpers import load_tool, run_command, run_tool
     ('command', 'options', 'message'),
     [
         ('train nowhere.py', {}, 'config not found: nowhere.py'),
+        ('train demo/motion_pretain', {}, 'did you mean demo/motion_pretrain?'),
         ('train {toy}', {'model': None}, 'expected model, train_dataloader, '),
         ('train {toy} --resume no.pth', {}, 'checkpoint not found: no.pth'),
         ('train {toy} --launcher slurm', {}, 'SLURM_NTASKS'),

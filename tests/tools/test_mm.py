@@ -96,6 +96,11 @@ def test_get_flops_counts_fused_attention(toy, capsys):
     assert ours < count < 1.1 * ours
 
 
+def test_a_config_by_name(capsys):
+    mm('print_config', 'demo/motion_finetune')
+    assert 'num_classes=8' in capsys.readouterr().out
+
+
 def test_clip_feature_extraction(toy, tmp_path):
     """Of the classifier's encoder: its head is left out, and not missed."""
     elsewhere = tmp_path / 'moved'

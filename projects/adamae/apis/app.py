@@ -58,9 +58,7 @@ def build_page(inferencer: AdaMAEInferencer, folder: Path) -> Any:
     try:
         import gradio
     except ImportError as error:
-        raise ImportError(
-            "the page needs Gradio: pip install -e '.[app]' (or pip install gradio)"
-        ) from error
+        raise ImportError('the page needs Gradio: pip install gradio') from error
     kind = 'looks at, sees and predicts' if inferencer.masks else 'takes a video for'
 
     def answer(video: str | None) -> Any:

@@ -56,8 +56,8 @@ def check_target(path: str) -> None:
     missing = [name for name in _ONNX_PACKAGES if find_spec(name) is None]
     if suffix == '.onnx' and missing:
         raise ValueError(
-            f'--out: a file for ONNX needs {", ".join(missing)}, not installed here: '
-            "pip install -e '.[export]'; or name a .pt2 file"
+            f'--out: a file for ONNX needs what is not installed here: pip install '
+            f'{" ".join(missing)}; or name a .pt2 file'
         )
 
 

@@ -10,6 +10,8 @@ from mmaction.registry import DATASETS
 from mmengine.fileio import join_path, list_from_file
 from mmengine.utils import is_abs
 
+from projects.adamae_command import command_line
+
 from ..datasets.annotation_lines import TabSeparatedVideos, split_line
 from ..datasets.names_below_prefix import leaves, outside_message
 from ..datasets.preparers.official import recognize
@@ -108,13 +110,14 @@ def read_lines(key: str, annotation: str, layout: Layout) -> list[str]:
     first = layout.split(head.partition(b'\n')[0].decode('utf-8', 'replace'))
     is_line = len(first) > 1 and _is_number(first[-1])  # names may begin with [
     kind = recognize(annotation)
+    options = '--videos', 'FOLDER', '--labels', annotation, '--out', 'FOLDER'
     if kind == 'ucf101' or (not is_line and (kind or form == 'JSON')):
         raise ValueError(
             f'{where} is {_FORMS.get(kind or "", f"{form}, as published")}; expected '
             f"lines '{layout.form}' with a number from 0 as label; "
             + (
-                f'make them: python tools/data/prepare.py {kind} --videos FOLDER '
-                f'--labels {annotation} --out FOLDER; see docs/datasets.md'
+                f'make them: {command_line("data/prepare.py", kind, *options)}; '
+                'see docs/datasets.md'
                 if kind
                 else 'see docs/datasets.md, "Annotation files"'
             )

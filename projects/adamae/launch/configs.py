@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.utils import import_modules_from_strings
 
-from projects.adamae_files import find_config
+from projects.adamae_files import find_config, similar_models
 
 from ..datasets.class_names import add_class_names
 from ..datasets.from_config import SPLITS, use_data_from
@@ -54,7 +54,10 @@ def load_config(args: Namespace) -> Config:
     for handler in MMLogger.get_current_instance().handlers:
         tell_once(handler)  # of all that is logged before the run has its own log
     config = find_config(args.config)
-    require_file('config', config)
+    try:
+        require_file('config', config)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{error}; {similar_models(config)}') from error
     try:
         cfg = Config.fromfile(config)
     except Exception as error:  # it runs the file, if it is Python

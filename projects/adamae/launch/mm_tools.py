@@ -20,6 +20,8 @@ import torch
 from mmengine.analysis import complexity_analysis
 from mmengine.analysis.jit_handles import get_shape
 
+from projects.adamae_files import find_config
+
 from ..utils.fileio import atomic_path
 from ..video.writer import encode_video
 from ..visualization.grad_cam import TokenGradCAM
@@ -50,7 +52,8 @@ def run_mm_tool(name: str, arguments: Sequence[str]) -> None:
 
     Args:
         name (str): of the script, without ``.py``.
-        arguments (Sequence[str]): of its command line.
+        arguments (Sequence[str]): of its command line; the first one may be the name of
+            a config that comes with the package.
 
     Raises:
         ValueError: if there is no such tool, or a package that it needs is missing.
@@ -67,7 +70,7 @@ def run_mm_tool(name: str, arguments: Sequence[str]) -> None:
             f'{name}: this tool of MMAction2 needs {package}, which is not installed: '
             f'pip install {package}'
         )
-    arguments = list(arguments)
+    arguments = [*map(find_config, arguments[:1]), *arguments[1:]]
     if name == 'vis_cam' and not _given(arguments, '--device'):
         arguments += ['--device', 'cuda:0' if torch.cuda.is_available() else 'cpu']
     if name == 'clip_feature_extraction':
