@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log, prod, sqrt
 from statistics import fmean, median
 from typing import Any
@@ -77,8 +77,7 @@ def examine_schedule(run: WorkFolder, found: Examination) -> None:
     steps = 1 if not run.by_epoch else run.steps
     if steps is None or not run.length:
         found.unknown.append(
-            'the schedule: no epoch is over, so how many updates the run makes is not '
-            'known'
+            'the schedule: the log does not say yet how many updates the run makes'
         )
         return
     for text in iter_warnings(run.cfg, run.length, run.by_epoch, steps):
@@ -231,7 +230,7 @@ def _examine_reconstruction(
             'or the error is no squared one'
         )
         return
-    error = fmean(row['loss_reconstruction'] for row in last)
+    error = fmean(_values(last, 'loss_reconstruction'))
     found.measured['loss'] = error
     told = (
         f'loss_reconstruction is {error:.3f} at iteration {run.iterations}, and '
@@ -266,13 +265,12 @@ def _examine_classification(
     labels: Sequence[int] | None,
 ) -> None:
     classes = (run.cfg.model.get('cls_head') or {}).get('num_classes')
-    scores = [row['acc/top1'] for row in run.scores if 'acc/top1' in row]
+    scores = _values(run.scores, 'acc/top1')
     if not classes or not scores:
         found.unknown.append('the labels: no top-1 accuracy of a validation was logged')
         return
-    share = found.measured['loss_of_guessing'] = fmean(
-        row['loss_cls'] for row in last
-    ) / log(classes)
+    loss = fmean(_values(last, 'loss_cls'))
+    share = found.measured['loss_of_guessing'] = loss / log(classes)
     if not labels or len(labels) < _HELD_OUT:
         found.unknown.append(
             f'the labels: {len(labels or [])} labeled held-out videos could be read, '
@@ -331,10 +329,14 @@ def _recipe_rate(run: WorkFolder) -> float | None:
         return rate
     loader = run.cfg.train_dataloader
     passes = (run.cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    world = re.search(r'device: .*, (d+) process', run.log)
+    world = re.search(r'device: .*, (\d+) process', run.log)
     counts = loader.get('batch_size', 1), passes, int(world[1]) if world else 1
     clips = prod(counts) * clips_per_video(loader.dataset)
     return rate * clips / rule['base_batch_size']
+
+
+def _values(rows: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    return [row[name] for row in rows if name in row]
 
 
 def _of(cfg: Any, key: str, default: Any = None) -> Any:
