@@ -353,6 +353,9 @@ def test_a_run_that_was_resumed_and_tested_is_read_as_one(tmp_path, data):
     test = tmp_path / '20260103_000000/vis_data'
     shutil.copytree(again, test)
     (test / 'scalars.json').unlink()
+    late = tmp_path / '20260104_000000'  # a resumption with nothing left to train
+    shutil.copytree(test, late / 'vis_data')
+    (late / 'run.json').write_text('{"schema": 1, "kind": "train"}')
     found = examine(tmp_path)
     assert [f.cause for f in found.findings] == ['the token sampler has collapsed']
     assert found.measured['waiting'] == pytest.approx(0.1)

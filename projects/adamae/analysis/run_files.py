@@ -16,7 +16,7 @@ from ..checkpoints.io import load_safely
 from ..utils.checksums import is_archive
 from ..utils.config_text import read_config_text
 from ..utils.text import printable
-from .scalar_logs import SCALARS, read_rows, read_scalars
+from .scalar_logs import SCALARS, is_by_iteration, read_rows, read_scalars
 
 #: The file that ``tools/train.py`` and ``tools/test.py`` write beside their log.
 NAME = 'run.json'
@@ -234,7 +234,7 @@ def _results(folders: list[Path]) -> dict[str, float]:
             if key in _NO_METRICS:
                 continue
             last[key] = value
-            choose = None if 'iter' in row else _better(key)
+            choose = None if is_by_iteration(row, by_epoch=True) else _better(key)
             if choose and value == value:  # NaN is never best
                 best[key] = choose(best.get(key, value), value)
     found = {}

@@ -43,7 +43,8 @@ def examine(work_dir: str | Path) -> Examination:
     Returns:
         Examination: findings, what could not be judged, and what was measured.
     """
-    run, found = read_work_folder(work_dir), Examination()
+    with quiet('ERROR'):
+        run, found = read_work_folder(work_dir), Examination()
     if run.unread:
         found.unknown.append(
             f'{run.unread} lines of scalars.json: cut or no JSON, they are left out'

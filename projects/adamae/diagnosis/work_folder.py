@@ -27,7 +27,7 @@ class WorkFolder:
         train (list[dict]): lines of the log of training, by iteration.
         scores (list[dict]): lines of validation, by step.
         health (list[dict]): lines with ``health/...``, by step.
-        log (str): of the newest start of the run.
+        log (str): of the newest start that trained, and of any after it.
         checkpoints (list[Path]): of epochs or iterations, the oldest first.
         faults (list[Path]): reports of ``FiniteCheckHook``.
         unread (int): lines of the logs of scalars that could not be read.
@@ -101,6 +101,10 @@ def read_work_folder(path: str | Path) -> WorkFolder:
             '--work-dir'
         )
     cfg = _read_config(configs[-1])
+    # The newest start may have had nothing left to do, or ended before its first step.
+    stepped = max(
+        (i for i, s in enumerate(starts) if (s / SCALARS).is_file()), default=0
+    )
     rows, *_, damaged = read_scalars([start / SCALARS for start in starts])
     files = [*path.glob('epoch_*.pth'), *path.glob('iter_*.pth')]
     return WorkFolder(
@@ -110,7 +114,9 @@ def read_work_folder(path: str | Path) -> WorkFolder:
         [r for r in rows if 'iter' in r],
         [r for r in rows if any(k.startswith('acc/') for k in r)],
         [r for r in rows if any(k.startswith('health/') for k in r)],
-        '\n'.join(_text(log) for log in sorted(configs[-1].parents[1].glob('*.log'))),
+        '\n'.join(
+            _text(log) for s in starts[stepped:] for log in sorted(s.glob('*.log'))
+        ),
         sorted(files, key=lambda f: int(re.sub(r'\D', '', f.stem) or 0)),
         sorted(path.glob('fault_iter_*.pth')),
         sum(map(len, damaged.values())),
