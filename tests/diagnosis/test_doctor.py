@@ -371,6 +371,13 @@ def test_values_of_any_kind_are_no_traceback(tmp_path, data):
     assert any('of scalars.json' in text for text in examine(tmp_path).unknown)
 
 
+def test_a_config_of_another_form_is_told(tmp_path, data):
+    save_run(tmp_path, data, optim_wrapper='x', **{'model.sampler': 'x'})
+    found = examine(tmp_path)
+    assert found.findings == []
+    assert {'the settings', 'the schedule'} <= {t.split(':')[0] for t in found.unknown}
+
+
 def test_the_rate_of_the_recipe_counts_all_processes(tmp_path, data):
     log = LOG + 'Start of the run\n  device: cuda, 8 processes\n'
     changes = {'auto_scale_lr': dict(enable=True, base_batch_size=32)}
@@ -401,6 +408,7 @@ def test_exit_codes_are_those_of_a_linter(tmp_path, data, capsys):
         ('', 'found none'),
         ('import os', 'expected the config that a run wrote'),
         ('model = dict(a=1)', 'without train_dataloader, train_cfg'),
+        ('model = 1\ntrain_dataloader = dict(a=1)', 'without model, train_cfg'),
     ],
 )
 def test_folders_that_are_none_of_a_run(tmp_path, capsys, content, words):

@@ -175,9 +175,8 @@ def _read_folder(folder: Path) -> RunFiles:
                 break
             chain.insert(0, pair)
         return _read_chain(chain)
-    dumps = sorted(
-        [*folder.glob('*/vis_data/config.py'), *folder.glob('vis_data/*.py')]
-    )
+    dumps = [*folder.glob('*/vis_data/config.py'), *folder.glob('vis_data/config.py')]
+    dumps = sorted(filter(Path.is_file, dumps))
     if not dumps:
         raise ValueError(
             f'{folder}: expected the work folder of a run, with DATE_TIME/{NAME}, got '

@@ -15,14 +15,14 @@ WHEN = 'step', 'iter', 'epoch'
 # Numbers of rows without a count of iterations that are still measured by iteration
 # (HealthCurvesHook), but for those of FeatureHealthHook.
 _BY_ITERATION, _BY_EPOCH = 'health/', ('health/rankme', 'health/knn_')
-_LARGEST = 2**63  # what is larger is no whole number of a log
+_LARGEST = 2**63  # whole numbers of a log are smaller
 
 
 class Scalars(NamedTuple):
     """What was logged of training and validation.
 
     Attributes:
-        rows (list[dict[str, float]]): a line each, in order. All have a finite
+        rows (list[dict[str, float]]): a line each, in order. All have a
             ``'step'``, those of the training ``'iter'``; other values may be NaN or
             infinite.
         by_epoch (bool): whether the run counts epochs.
@@ -61,7 +61,7 @@ def read_rows(
                 content = {key: None for key in WHEN}
             row = {key: value for key, value in content.items() if _is_number(value)}
             if all(
-                math.isfinite(row.get(key, math.nan))
+                0 <= row.get(key, math.nan) < _LARGEST
                 for key in {*WHEN} & content.keys() | {*needed}
             ):
                 rows.append(row)

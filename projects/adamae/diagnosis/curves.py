@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import log, prod, sqrt
 from statistics import fmean, median
-from typing import Any
 
 from ..datasets.from_config import clips_per_video
 from ..engine.hooks.fault_report import read_report
 from ..engine.hooks.finite_check_hook import ADVICE
 from ..launch.schedule_report import iter_warnings
+from ..utils.config_text import find_setting
 from .finding import Examination
 from .work_folder import WorkFolder
 
@@ -125,7 +125,7 @@ def examine_settings(run: WorkFolder, found: Examination) -> None:
     if isinstance(ratio, int | float):
         found.measured['mask_ratio'] = ratio
         if ratio > _RATIO:
-            usual = _of(run.recipe, 'model.sampler.mask_ratio') or 0.95
+            usual = find_setting(run.recipe, 'model.sampler.mask_ratio') or 0.95
             found.add(
                 'the mask hides nearly everything',
                 f'model.sampler.mask_ratio={ratio:g}: {1 - ratio:.1%} of the tokens '
@@ -136,7 +136,7 @@ def examine_settings(run: WorkFolder, found: Examination) -> None:
     if (
         run.recipe is not None
         and loss.get('norm_pix', True) is False
-        and _of(run.recipe, 'model.loss.norm_pix', True)
+        and find_setting(run.recipe, 'model.loss.norm_pix', True)
     ):
         found.add(
             'targets are not normalized, and the recipe normalizes them',
@@ -153,7 +153,7 @@ def examine_settings(run: WorkFolder, found: Examination) -> None:
         )
     for name in ('mean', 'std'):
         key = f'model.data_preprocessor.{name}'
-        ours, theirs = _of(run.cfg, key), _of(run.recipe, key)
+        ours, theirs = find_setting(run.cfg, key), find_setting(run.recipe, key)
         if ours and theirs and [*ours] != [*theirs]:
             found.add(
                 f'{name} of the pixels is another than in the recipe',
@@ -323,7 +323,7 @@ def _rates(run: WorkFolder, peak: float) -> tuple[str, str]:
 
 def _recipe_rate(run: WorkFolder) -> float | None:
     """Give the rate of the recipe, at the run's batch where it follows that."""
-    rate = _of(run.recipe, 'optim_wrapper.optimizer.lr')
+    rate = find_setting(run.recipe, 'optim_wrapper.optimizer.lr')
     rule = run.cfg.get('auto_scale_lr') or {}
     if not rate or not rule.get('enable'):
         return rate
@@ -337,10 +337,3 @@ def _recipe_rate(run: WorkFolder) -> float | None:
 
 def _values(rows: Sequence[Mapping[str, float]], name: str) -> list[float]:
     return [row[name] for row in rows if name in row]
-
-
-def _of(cfg: Any, key: str, default: Any = None) -> Any:
-    """Read a value, ``default`` where a part of its key is missing."""
-    for part in key.split('.'):
-        cfg = cfg.get(part) if hasattr(cfg, 'get') else None
-    return default if cfg is None else cfg

@@ -132,7 +132,8 @@ def _read_config(path: Path) -> Config:
             f'{path}: expected the config that a run wrote there, NAME = VALUE with '
             f'plain values, got something else ({reason})'
         ) from None
-    missing = [k for k in ('model', 'train_dataloader', 'train_cfg') if not cfg.get(k)]
+    parts = 'model', 'train_dataloader', 'train_cfg'
+    missing = [key for key in parts if not isinstance(cfg.get(key), dict)]
     if missing:
         raise ValueError(
             f'{path}: expected the config of a training run, got one without '

@@ -70,7 +70,7 @@ def read_run(work_dir: Path) -> Run:
             f'{"no folder" if work_dir.exists() else "not there"}'
         )
     scalars = sorted(work_dir.glob(f'*/{SCALARS}'))
-    log_files = sorted(work_dir.glob('*/*.log'))
+    log_files = sorted(filter(Path.is_file, work_dir.glob('*/*.log')))
     report, notes = find_test_report(work_dir)
     if not (scalars or log_files or report):
         inner = [
