@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # What reading a config tells would be part of what is printed.
     MMLogger.get_current_instance().setLevel('WARNING')
-    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+    with launch.errors_in_one_line(OSError, ValueError):
         found = comparison.compare_runs(read_run(args.a), read_run(args.b))
     write = comparison.comparison_as_json if args.json else comparison.format_comparison
     print(write(found))

@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def demo(args: Namespace) -> None:
     """Run the five steps, and print what came out."""
-    from projects.adamae.analysis.study import newest_metrics
+    from projects.adamae.analysis.scalar_logs import newest_metrics
     from projects.adamae.utils.cpu import KEEP_FREED_MEMORY
 
     start = time.time()

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.diagnosis import examine
     from projects.adamae.utils.text import printable
 
-    with launch.errors_in_one_line(FileNotFoundError, ValueError):
+    with launch.errors_in_one_line(OSError, ValueError):
         found = examine(args.work_dir)
     for number, (cause, evidence, remedy) in enumerate(found.findings, 1):
         print(f'{number}. {printable(cause)}')

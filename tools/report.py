@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.utils import cpu
     from projects.adamae.utils.text import printable
 
-    with launch.errors_in_one_line(FileNotFoundError, ValueError), cpu.onednn():
+    with launch.errors_in_one_line(OSError, ValueError), cpu.onednn():
         out = args.out or args.work_dir / 'report.html'
         if out.is_dir():
             raise ValueError(f'--out: expected the name of a file, {out} is a folder')

@@ -14,16 +14,6 @@ from tests.helpers import CONFIGS, load_tool, run_tool
 RESULTS = {'a': [{'x': 1.0, 'y': 2.0}, {'x': 3.0, 'y': 2.0}], 'b': [{'y': 0.5}]}
 
 
-def test_newest_metrics(tmp_path):
-    for name, value in (('a', 0.5), ('b', 0.75)):
-        (tmp_path / name).mkdir()
-        rows = [dict(loss=1.0), {'acc/top1': value}, dict(loss=0.5)]
-        (tmp_path / name / 'scalars.json').write_text('\n'.join(map(json.dumps, rows)))
-    assert study.newest_metrics(tmp_path, 'acc/top1') == {'acc/top1': 0.75}
-    with pytest.raises(FileNotFoundError, match='no log here holds acc/top5'):
-        study.newest_metrics(tmp_path, 'acc/top5')
-
-
 def test_table():
     assert study.table(RESULTS).splitlines() == [
         '| pre-training | seeds | x | y |',

@@ -1,6 +1,7 @@
 """A run that is all right has no findings, and a planted fault has its own."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tests.helpers import (
 )
 
 STEPS = 30
+LOG = f'- mmengine - INFO - Epoch(train)  [1][10/{STEPS}]  lr: 1e-3\n'
 RGB = [123.675, 116.28, 103.53]
 
 
@@ -102,7 +104,7 @@ def fine_tuning(loss, accuracy):
 
 
 def save_run(
-    folder, data, scalars=None, classifies=False, name='toy', log='', **changes
+    folder, data, scalars=None, classifies=False, name='toy', log=LOG, **changes
 ):
     """Write the work folder of a run."""
     model = tiny_classifier_cfg() if classifies else tiny_model_cfg()
@@ -306,13 +308,13 @@ def test_warnings_of_the_health_check_are_passed_on(tmp_path, data):
 
 
 def test_a_short_run_is_not_judged(tmp_path, data):
-    save_run(tmp_path, data, pretraining(loss=1.2)[:2])
+    save_run(tmp_path, data, pretraining(loss=1.2)[:2], log='')
     found = examine(tmp_path)
     assert found.findings == []
     assert any(
         '20 updates' in text or '100 are needed' in text for text in found.unknown
     )
-    assert any('no epoch is over' in text for text in found.unknown)
+    assert any('how many updates' in text for text in found.unknown)
 
 
 def test_a_long_warm_up_is_no_plateau(tmp_path, data):
@@ -340,6 +342,50 @@ def test_cut_scalars_and_lost_videos_are_told(tmp_path, data):
     assert any('gone/list.txt' in text for text in found.unknown)
 
 
+def test_a_run_that_was_resumed_and_tested_is_read_as_one(tmp_path, data):
+    """What was trained again counts once; the log is that of the training."""
+    log = '- mmengine - WARNING - iteration 9: the token sampler has collapsed. Act\n'
+    save_run(tmp_path, data, pretraining(data_time=0.19), log=log)
+    again = tmp_path / '20260102_000000/vis_data'
+    shutil.copytree(tmp_path / '20260101_000000', again.parent)
+    rows = pretraining()[1:]
+    (again / 'scalars.json').write_text(''.join(json.dumps(r) + '\n' for r in rows))
+    test = tmp_path / '20260103_000000/vis_data'
+    shutil.copytree(again, test)
+    (test / 'scalars.json').unlink()
+    late = tmp_path / '20260104_000000'  # a resumption with nothing left to train
+    shutil.copytree(test, late / 'vis_data')
+    (late / 'run.json').write_text('{"schema": 1, "kind": "train"}')
+    found = examine(tmp_path)
+    assert [f.cause for f in found.findings] == ['the token sampler has collapsed']
+    assert found.measured['waiting'] == pytest.approx(0.1)
+
+
+def test_values_of_any_kind_are_no_traceback(tmp_path, data):
+    odd = ['x', float('nan'), float('inf'), True, None, [1], {}, 10**400, -1e308, 0]
+    rows = pretraining()
+    for i, row_ in enumerate(rows):
+        names = [*row_][i % 3 :: 3]
+        row_ |= {name: odd[(i + j) % len(odd)] for j, name in enumerate(names)}
+    save_run(tmp_path, data, rows)
+    assert any('of scalars.json' in text for text in examine(tmp_path).unknown)
+
+
+def test_a_config_of_another_form_is_told(tmp_path, data):
+    save_run(tmp_path, data, optim_wrapper='x', **{'model.sampler': 'x'})
+    found = examine(tmp_path)
+    assert found.findings == []
+    assert {'the settings', 'the schedule'} <= {t.split(':')[0] for t in found.unknown}
+
+
+def test_the_rate_of_the_recipe_counts_all_processes(tmp_path, data):
+    log = LOG + 'Start of the run\n  device: cuda, 8 processes\n'
+    changes = {'auto_scale_lr': dict(enable=True, base_batch_size=32)}
+    rows = pretraining(loss=1.0, count=600)
+    save_run(tmp_path, data, rows, name='motion_pretrain', log=log, **changes)
+    assert 'times the 0.0005 that' in diagnose(tmp_path)[0].evidence
+
+
 def test_exit_codes_are_those_of_a_linter(tmp_path, data, capsys):
     healthy, ill = tmp_path / 'healthy', tmp_path / 'ill'
     cfg = save_run(healthy, data)
@@ -362,6 +408,7 @@ def test_exit_codes_are_those_of_a_linter(tmp_path, data, capsys):
         ('', 'found none'),
         ('import os', 'expected the config that a run wrote'),
         ('model = dict(a=1)', 'without train_dataloader, train_cfg'),
+        ('model = 1\ntrain_dataloader = dict(a=1)', 'without model, train_cfg'),
     ],
 )
 def test_folders_that_are_none_of_a_run(tmp_path, capsys, content, words):

@@ -145,6 +145,17 @@ def test_values_that_are_not_finite_are_said(work_dir, tmp_path):
     assert 'loss: 2 values are NaN or infinite and not drawn' in page.text
 
 
+def test_folders_of_other_programs_have_a_page_or_an_error(tmp_path):
+    config = "model = 'x'\ntrain_cfg = [1]\ntrain_dataloader = 1\n"
+    rows = [step(1, 1, 1.0), step(2, 1, 1e308), step(3, 1, -1e308), step(1e308, 1, 1.0)]
+    start = write_start(tmp_path, '1', rows, config=config).parent
+    (start / 'run.json').write_text('{"schema": 1, "code": {"projects.adamae": "x"}}')
+    (start / 'other.log').mkdir()
+    run_tool('report', tmp_path)
+    page = read_page(tmp_path / 'report.html')
+    assert 'diagnosis: ' in page.text and 'line 4' in page.text
+
+
 def test_long_run_has_a_small_page(tmp_path):
     records = (step(50 * i, 1 + i // 10, float(i % 7)) for i in range(1, 5000))
     write_start(tmp_path, '1', records)

@@ -136,11 +136,13 @@ def test_results_alone_may_differ(tmp_path, capsys):
 def test_a_work_folder_is_its_newest_training(tmp_path):
     write_run(tmp_path, stamp='20260101_000000', seeds__seed=7)
     write_run(tmp_path, ROWS[:2], '20260102_000000')
-    write_run(tmp_path, ROWS[2:], '20260103_000000', config__resume=True)
+    rows = [*ROWS[2:], {'health/top5_share': 0.1, 'step': 9}]
+    write_run(tmp_path, rows, '20260103_000000', config__resume=True)
     write_run(tmp_path, [], '20260104_000000', kind='test')
     test = tmp_path / '20260104_000000'
     (test / '20260104_000000.json').write_text('{"acc/top1": 0.25, "time": 1}')
     run = run_files.read_run(tmp_path)
+    assert 'health/top5_share (best)' not in run.results  # of training, and no metric
     assert run.path.endswith('20260103_000000/run.json')
     # Of all its parts, and of no other run.
     assert run.results['loss (last)'] == 0.5 and run.results['iter (last)'] == 1

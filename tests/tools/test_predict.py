@@ -11,7 +11,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from projects.adamae.analysis.study import newest_metrics
+from projects.adamae.analysis.scalar_logs import newest_metrics
 from projects.adamae.apis import predict as api
 from projects.adamae.apis.inferencer import AdaMAEInferencer
 from projects.adamae.apis.models import load_model

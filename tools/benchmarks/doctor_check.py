@@ -404,7 +404,7 @@ def tables(chosen: dict[str, Run], said: dict[str, dict]) -> str:
 
 def score(folder: Path) -> str:
     """Give the last loss of a pre-training or the last accuracy of a classifier."""
-    from projects.adamae.analysis.study import newest_metrics
+    from projects.adamae.analysis.scalar_logs import newest_metrics
 
     accuracy = newest_metrics(folder, 'acc/top1', {})
     if accuracy:

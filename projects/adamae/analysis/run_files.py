@@ -16,6 +16,7 @@ from ..checkpoints.io import load_safely
 from ..utils.checksums import is_archive
 from ..utils.config_text import read_config_text
 from ..utils.text import printable
+from .scalar_logs import SCALARS, is_by_iteration, read_rows, read_scalars
 
 #: The file that ``tools/train.py`` and ``tools/test.py`` write beside their log.
 NAME = 'run.json'
@@ -27,7 +28,6 @@ PARTS = (
     *('hardware', 'environment'),
 )
 _CONFIG_SUFFIXES = '.py', '.yaml', '.yml'
-_LARGEST = 2**63
 # What a log has beside metrics.
 _NO_METRICS = ('lr', 'base_lr', 'time', 'data_time', 'memory', 'step', 'eta')
 
@@ -116,6 +116,29 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def find_starts(work_dir: Path) -> list[Path]:
+    """Find the starts of a run: of its training, or of tests if it never trained.
+
+    Args:
+        work_dir (Path): of the run.
+
+    Returns:
+        list[Path]: folder of each start, named by time, the earliest first.
+    """
+    logs, data = work_dir.glob('*/*.log'), work_dir.glob('*/vis_data')
+    starts = sorted({path.parent for path in (*logs, *data)})
+    return [start for start in starts if _trains(start)] or starts
+
+
+def _trains(start: Path) -> bool:
+    if (start / SCALARS).is_file():
+        return True
+    try:
+        return read_record(start / NAME).get('kind') == 'train'
+    except (OSError, ValueError):
+        return False
+
+
 def plain_values(value: Any) -> Any:
     """Write a config in the values that JSON has.
 
@@ -152,9 +175,8 @@ def _read_folder(folder: Path) -> RunFiles:
                 break
             chain.insert(0, pair)
         return _read_chain(chain)
-    dumps = sorted(
-        [*folder.glob('*/vis_data/config.py'), *folder.glob('vis_data/*.py')]
-    )
+    dumps = [*folder.glob('*/vis_data/config.py'), *folder.glob('vis_data/config.py')]
+    dumps = sorted(filter(Path.is_file, dumps))
     if not dumps:
         raise ValueError(
             f'{folder}: expected the work folder of a run, with DATE_TIME/{NAME}, got '
@@ -200,24 +222,19 @@ def _read_text(path: Path, text: str) -> Any:
 
 def _results(folders: list[Path]) -> dict[str, float]:
     """Read the last and the best metrics of what MMEngine has logged."""
-    logs = [p for f in folders for p in (f / 'vis_data/scalars.json', _test_log(f))]
-    rows = []
-    for log in logs:
-        if log.is_file():
-            lines = log.read_text('utf-8', 'replace').splitlines()
-            rows += [row for line in lines if (row := _row(line))]
+    rows = read_scalars([folder / SCALARS for folder in folders]).rows
+    # What a test has written has no step.
+    tests = [folder / f'{folder.name}.json' for folder in folders]
+    rows += [row for file in tests if file.is_file() for row in read_rows(file)[0]]
     last: dict[str, float] = {}
     best: dict[str, float] = {}
     for row in rows:
-        is_training = 'lr' in row
         for key, value in row.items():
-            if key in _NO_METRICS or type(value) not in (int, float):
-                continue
-            if abs(value) > _LARGEST and type(value) is int:  # no number of a log
+            if key in _NO_METRICS:
                 continue
             last[key] = value
-            choose = None if is_training else _better(key)
-            if choose:
+            choose = None if is_by_iteration(row, by_epoch=True) else _better(key)
+            if choose and value == value:  # NaN is never best
                 best[key] = choose(best.get(key, value), value)
     found = {}
     for key, value in last.items():
@@ -225,19 +242,6 @@ def _results(folders: list[Path]) -> dict[str, float]:
         if key in best:
             found[f'{key} (best)'] = best[key]
     return found
-
-
-def _test_log(folder: Path) -> Path:
-    return folder / f'{folder.name}.json'
-
-
-def _row(line: str) -> dict[str, Any]:
-    """Read a line of a log; a run that was killed leaves half of one."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return row if isinstance(row, dict) else {}
 
 
 def _better(key: str) -> Any:

@@ -34,6 +34,7 @@ from ..datasets.from_config import iter_datasets
 from ..datasets.unreadable import UnreadableVideos
 from ..utils.cpu import KEEP_FREED_MEMORY
 from ..utils.fileio import atomic_path
+from .scalar_logs import newest_metrics
 
 FINETUNE = CONFIGS / 'demo/motion_finetune.py'
 LINEAR = CONFIGS / 'demo/motion_linear.py'
@@ -458,36 +459,6 @@ def run_tool(
 
 def _tail(text: str) -> str:
     return '\n'.join(text.splitlines()[-15:])
-
-
-def newest_metrics(
-    work_dir: str | Path, key: str, default: dict[str, float] | None = None
-) -> dict[str, float]:
-    """Read the last line of MMEngine's scalar logs that holds a metric.
-
-    Args:
-        work_dir (str | Path): of a run.
-        key (str): name of the metric, such as ``'acc/top1'``.
-        default (dict[str, float], optional): what to give where there is none.
-            Defaults to None: an error.
-
-    Returns:
-        dict[str, float]: that line.
-
-    Raises:
-        FileNotFoundError: if no log in the folder holds the metric.
-    """
-    # MMEngine's names, the second of a test: a report has a file of another kind.
-    names = 'scalars.json', '[0-9]*_[0-9]*.json'
-    files = [path for name in names for path in Path(work_dir).rglob(name)]
-    logs = sorted(files, key=lambda p: p.stat().st_mtime)
-    rows = [json.loads(row) for log in logs for row in log.read_text().splitlines()]
-    found = [row for row in rows if key in row]
-    if not found and default is not None:
-        return default
-    if not found:
-        raise FileNotFoundError(f'{work_dir}: no log here holds {key}')
-    return found[-1]
 
 
 def _columns(results: Results) -> list[str]:

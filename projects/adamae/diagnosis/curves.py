@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log, prod, sqrt
 from statistics import fmean, median
-from typing import Any
 
 from ..datasets.from_config import clips_per_video
 from ..engine.hooks.fault_report import read_report
 from ..engine.hooks.finite_check_hook import ADVICE
 from ..launch.schedule_report import iter_warnings
+from ..utils.config_text import find_setting
 from .finding import Examination
 from .work_folder import WorkFolder
 
@@ -77,8 +77,7 @@ def examine_schedule(run: WorkFolder, found: Examination) -> None:
     steps = 1 if not run.by_epoch else run.steps
     if steps is None or not run.length:
         found.unknown.append(
-            'the schedule: no epoch is over, so how many updates the run makes is not '
-            'known'
+            'the schedule: the log does not say yet how many updates the run makes'
         )
         return
     for text in iter_warnings(run.cfg, run.length, run.by_epoch, steps):
@@ -126,7 +125,7 @@ def examine_settings(run: WorkFolder, found: Examination) -> None:
     if isinstance(ratio, int | float):
         found.measured['mask_ratio'] = ratio
         if ratio > _RATIO:
-            usual = _of(run.recipe, 'model.sampler.mask_ratio') or 0.95
+            usual = find_setting(run.recipe, 'model.sampler.mask_ratio') or 0.95
             found.add(
                 'the mask hides nearly everything',
                 f'model.sampler.mask_ratio={ratio:g}: {1 - ratio:.1%} of the tokens '
@@ -137,7 +136,7 @@ def examine_settings(run: WorkFolder, found: Examination) -> None:
     if (
         run.recipe is not None
         and loss.get('norm_pix', True) is False
-        and _of(run.recipe, 'model.loss.norm_pix', True)
+        and find_setting(run.recipe, 'model.loss.norm_pix', True)
     ):
         found.add(
             'targets are not normalized, and the recipe normalizes them',
@@ -154,7 +153,7 @@ def examine_settings(run: WorkFolder, found: Examination) -> None:
         )
     for name in ('mean', 'std'):
         key = f'model.data_preprocessor.{name}'
-        ours, theirs = _of(run.cfg, key), _of(run.recipe, key)
+        ours, theirs = find_setting(run.cfg, key), find_setting(run.recipe, key)
         if ours and theirs and [*ours] != [*theirs]:
             found.add(
                 f'{name} of the pixels is another than in the recipe',
@@ -231,7 +230,7 @@ def _examine_reconstruction(
             'or the error is no squared one'
         )
         return
-    error = fmean(row['loss_reconstruction'] for row in last)
+    error = fmean(_values(last, 'loss_reconstruction'))
     found.measured['loss'] = error
     told = (
         f'loss_reconstruction is {error:.3f} at iteration {run.iterations}, and '
@@ -266,13 +265,12 @@ def _examine_classification(
     labels: Sequence[int] | None,
 ) -> None:
     classes = (run.cfg.model.get('cls_head') or {}).get('num_classes')
-    scores = [row['acc/top1'] for row in run.scores if 'acc/top1' in row]
+    scores = _values(run.scores, 'acc/top1')
     if not classes or not scores:
         found.unknown.append('the labels: no top-1 accuracy of a validation was logged')
         return
-    share = found.measured['loss_of_guessing'] = fmean(
-        row['loss_cls'] for row in last
-    ) / log(classes)
+    loss = fmean(_values(last, 'loss_cls'))
+    share = found.measured['loss_of_guessing'] = loss / log(classes)
     if not labels or len(labels) < _HELD_OUT:
         found.unknown.append(
             f'the labels: {len(labels or [])} labeled held-out videos could be read, '
@@ -325,20 +323,17 @@ def _rates(run: WorkFolder, peak: float) -> tuple[str, str]:
 
 def _recipe_rate(run: WorkFolder) -> float | None:
     """Give the rate of the recipe, at the run's batch where it follows that."""
-    rate = _of(run.recipe, 'optim_wrapper.optimizer.lr')
+    rate = find_setting(run.recipe, 'optim_wrapper.optimizer.lr')
     rule = run.cfg.get('auto_scale_lr') or {}
     if not rate or not rule.get('enable'):
         return rate
     loader = run.cfg.train_dataloader
     passes = (run.cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    world = re.search(r'device: .*, (d+) process', run.log)
+    world = re.search(r'device: .*, (\d+) process', run.log)
     counts = loader.get('batch_size', 1), passes, int(world[1]) if world else 1
     clips = prod(counts) * clips_per_video(loader.dataset)
     return rate * clips / rule['base_batch_size']
 
 
-def _of(cfg: Any, key: str, default: Any = None) -> Any:
-    """Read a value, ``default`` where a part of its key is missing."""
-    for part in key.split('.'):
-        cfg = cfg.get(part) if hasattr(cfg, 'get') else None
-    return default if cfg is None else cfg
+def _values(rows: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    return [row[name] for row in rows if name in row]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmaction.registry import MODELS
@@ -43,18 +45,19 @@ def examine(work_dir: str | Path) -> Examination:
     Returns:
         Examination: findings, what could not be judged, and what was measured.
     """
-    run, found = read_work_folder(work_dir), Examination()
+    with quiet('ERROR'):
+        run, found = read_work_folder(work_dir), Examination()
     if run.unread:
         found.unknown.append(
             f'{run.unread} lines of scalars.json: cut or no JSON, they are left out'
         )
     # Causes before what comes of them.
-    curves.examine_settings(run, found)
-    curves.examine_schedule(run, found)
+    _attempt(found, 'the settings', curves.examine_settings, run, found)
+    _attempt(found, 'the schedule', curves.examine_schedule, run, found)
     cpu = torch.device('cpu')
     before = random_state(cpu)
     with quiet('ERROR'):
-        weights.examine_start(run, found)
+        _attempt(found, 'load_from', weights.examine_start, run, found)
         seed_generators(0)  # the same clips and masks each time
         try:
             sample = data.examine_data(run, found)
@@ -62,14 +65,24 @@ def examine(work_dir: str | Path) -> Examination:
         finally:
             set_random_state(before, cpu)
         labels = data.validation_labels(run)
-    curves.examine_faults(run, found)
-    curves.examine_loader(run, found)
+    _attempt(found, 'reports of faults', curves.examine_faults, run, found)
+    _attempt(found, 'the loader', curves.examine_loader, run, found)
     size = None
-    with suppress(ValueError):  # it was told above
+    with suppress(Exception):  # it was told above
         size = weights.encoder_size(run)
-    curves.examine_losses(run, found, labels, size)
+    _attempt(found, 'the loss', curves.examine_losses, run, found, labels, size)
     found.findings = [*{f.cause: f for f in reversed(found.findings)}.values()][::-1]
     return found
+
+
+def _attempt(found: Examination, what: str, look: Callable, *arguments: Any) -> Any:
+    """Look at something; files, classes or configs of others may not be as ours."""
+    try:
+        return look(*arguments)
+    except Exception as error:
+        text = ' '.join(str(error).split())
+        found.unknown.append(f'{what}: {type(error).__name__}: {text}')
+        return None
 
 
 def _examine_model(
@@ -77,28 +90,24 @@ def _examine_model(
 ) -> None:
     """Look at pixels, features and predictions, and at the weights themselves."""
     init_default_scope(run.cfg.get('default_scope', 'mmaction'))
-    try:
-        weights.examine_sampler(run, found)
-    except (KeyError, ValueError) as error:
-        found.unknown.append(f'whether the sampler learns: {error}')
+    what = 'whether the sampler learns'
+    _attempt(found, what, weights.examine_sampler, run, found)
     if sample is None:
         return
-    try:
-        preprocessor = MODELS.build(run.cfg.model['data_preprocessor'])
-    except Exception as error:  # a class of the user's own
-        found.unknown.append(f'model.data_preprocessor cannot be built: {error}')
+    config = run.cfg.model.get('data_preprocessor')
+    preprocessor = _attempt(found, 'model.data_preprocessor', MODELS.build, config)
+    if preprocessor is None:
         return
-    data.examine_pixels(sample, preprocessor, found)
+    _attempt(found, 'the pixels', data.examine_pixels, sample, preprocessor, found)
     if not run.checkpoints:
         found.unknown.append('features and predictions: there is no checkpoint yet')
         return
-    try:
-        model = load_model(run.cfg, str(run.checkpoints[-1]))
-    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
-        found.unknown.append(f'features and predictions: {error}')
+    what = 'features and predictions'
+    model = _attempt(found, what, load_model, run.cfg, str(run.checkpoints[-1]))
+    if model is None:
         return
     clips = torch.cat([clip[:1] for clip in data.normalized(sample, preprocessor)])
     clips = clips[:: -(-len(clips) // _NUM_ENCODED)]
-    weights.examine_features(run, model, clips, found)
+    _attempt(found, what, weights.examine_features, run, model, clips, found)
     if isinstance(model, MAERecognizer):
-        weights.examine_targets(run, model, clips, found)
+        _attempt(found, what, weights.examine_targets, run, model, clips, found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from mmengine.config import Config
 
 from projects.adamae_files import CONFIGS
 
+from ..analysis.run_files import find_starts
+from ..analysis.scalar_logs import SCALARS, read_scalars
 from ..utils.config_text import read_config_text
 
 
@@ -26,7 +27,7 @@ class WorkFolder:
         train (list[dict]): lines of the log of training, by iteration.
         scores (list[dict]): lines of validation, by step.
         health (list[dict]): lines with ``health/...``, by step.
-        log (str): of the newest start of the run.
+        log (str): of the newest start that trained, and of any after it.
         checkpoints (list[Path]): of epochs or iterations, the oldest first.
         faults (list[Path]): reports of ``FiniteCheckHook``.
         unread (int): lines of the logs of scalars that could not be read.
@@ -56,7 +57,7 @@ class WorkFolder:
     @property
     def iterations(self) -> int:
         """Iterations trained for, as far as they were logged."""
-        return int(self.train[-1].get('step', 0)) if self.train else 0
+        return int(self.train[-1]['step']) if self.train else 0
 
     @property
     def peak_rate(self) -> float:
@@ -73,13 +74,9 @@ class WorkFolder:
 
     @property
     def steps(self) -> int | None:
-        """Iterations of an epoch; None before the first one is over."""
-        epochs = {int(r['epoch']): int(r['step']) for r in self.train if 'epoch' in r}
-        last = max(epochs, default=0)
-        if last > 1:
-            whole = [epoch for epoch in epochs if epoch < last]
-            return round(epochs[max(whole)] / max(whole)) if whole else None
-        return epochs[last] if last and self.checkpoints else None
+        """Iterations of an epoch, as the log says; None before it says any."""
+        said = re.findall(r'Epoch\(train\) +\[ *\d+\]\[ *\d+/(\d+)\]', self.log)
+        return int(said[-1]) if said else None
 
 
 def read_work_folder(path: str | Path) -> WorkFolder:
@@ -95,8 +92,8 @@ def read_work_folder(path: str | Path) -> WorkFolder:
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f'work folder not found: {path}')
-    runs = sorted(path.glob('[0-9]*_[0-9]*/vis_data'))  # named by time
-    configs = [run / 'config.py' for run in runs if (run / 'config.py').is_file()]
+    starts = find_starts(path)
+    configs = [file for s in starts if (file := s / 'vis_data/config.py').is_file()]
     if not configs:
         raise FileNotFoundError(
             f'{path}: expected the work folder of a training run, with '
@@ -104,29 +101,25 @@ def read_work_folder(path: str | Path) -> WorkFolder:
             '--work-dir'
         )
     cfg = _read_config(configs[-1])
-    rows: list[dict[str, Any]] = []
-    unread = 0
-    for run in runs:
-        file = run / 'scalars.json'
-        for line in _text(file).splitlines():
-            try:
-                row = json.loads(line)
-                unread += not isinstance(row, dict)
-                rows += [row] if isinstance(row, dict) else []
-            except ValueError:  # the last line of a run that was killed, or goes on
-                unread += 1
+    # The newest start may have had nothing left to do, or ended before its first step.
+    stepped = max(
+        (i for i, s in enumerate(starts) if (s / SCALARS).is_file()), default=0
+    )
+    rows, *_, damaged = read_scalars([start / SCALARS for start in starts])
     files = [*path.glob('epoch_*.pth'), *path.glob('iter_*.pth')]
     return WorkFolder(
         path,
         cfg,
         _find_recipe(path),
-        _by_step(r for r in rows if {'loss', 'step'} <= r.keys()),
-        _by_step(r for r in rows if any(k.startswith('acc/') for k in r)),
-        _by_step(r for r in rows if any(k.startswith('health/') for k in r)),
-        '\n'.join(_text(log) for log in sorted(configs[-1].parents[1].glob('*.log'))),
+        [r for r in rows if 'iter' in r],
+        [r for r in rows if any(k.startswith('acc/') for k in r)],
+        [r for r in rows if any(k.startswith('health/') for k in r)],
+        '\n'.join(
+            _text(log) for s in starts[stepped:] for log in sorted(s.glob('*.log'))
+        ),
         sorted(files, key=lambda f: int(re.sub(r'\D', '', f.stem) or 0)),
         sorted(path.glob('fault_iter_*.pth')),
-        unread,
+        sum(map(len, damaged.values())),
     )
 
 
@@ -139,7 +132,8 @@ def _read_config(path: Path) -> Config:
             f'{path}: expected the config that a run wrote there, NAME = VALUE with '
             f'plain values, got something else ({reason})'
         ) from None
-    missing = [k for k in ('model', 'train_dataloader', 'train_cfg') if not cfg.get(k)]
+    parts = 'model', 'train_dataloader', 'train_cfg'
+    missing = [key for key in parts if not isinstance(cfg.get(key), dict)]
     if missing:
         raise ValueError(
             f'{path}: expected the config of a training run, got one without '
@@ -158,15 +152,6 @@ def _find_recipe(path: Path) -> Config | None:
         return Config.fromfile(found[0]) if len(found) == 1 else None
     except Exception:  # it reads files of the user's, such as lists, as it is run
         return None
-
-
-def _by_step(rows: Any) -> list[dict[str, Any]]:
-    """Order lines by step; of a step that was repeated the last one counts."""
-    known: dict[int, dict[str, Any]] = {}
-    for row in rows:
-        if 'step' in row:
-            known[row['step']] = {**known.get(row['step'], {}), **row}
-    return [known[step] for step in sorted(known)]
 
 
 def _text(path: Path) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from mmengine.config import Config
 
+from ..utils.config_text import find_setting
 from ..utils.fileio import atomic_path
 from .curves import Curve
 from .work_folder import read_run
@@ -118,16 +119,8 @@ def settings_of(cfg: Config, keys: Sequence[str]) -> dict[str, Any]:
         keys (Sequence[str]): with dots.
     """
     content = cfg.to_dict()
-    found = {key: _setting(content, key) for key in keys}
+    found = {key: find_setting(content, key) for key in keys}
     return json.loads(json.dumps(found, default=str))
-
-
-def _setting(cfg: Any, key: str) -> Any:
-    for name in key.split('.'):
-        if not isinstance(cfg, Mapping) or name not in cfg:
-            return None
-        cfg = cfg[name]
-    return cfg
 
 
 def _differences(

@@ -90,6 +90,8 @@ def draw_chart(
     # A band of a longer run than this one goes on, but not by much.
     left, right = min(xs), max(xs)
     shown = [row for row in band or () if row[0] <= left + 1.3 * (right - left or 1)]
+    if len(shown) < 2:  # nothing to be seen of it
+        shown = []
     if shown:
         left, right = min(left, shown[0][0]), max(right, shown[-1][0])
     bottom, top = min(ys), max(ys)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from ..diagnosis import Examination, examine
+from ..utils.config_text import find_setting
 from ..utils.fileio import atomic_path
 from ..utils.text import printable, shorten
 from ..video.error import VideoError
@@ -123,7 +124,7 @@ def _visible(value: Any) -> Any:
 def _context(run: Run, clips: int, notes: list[str]) -> dict[str, Any]:
     reference = find_reference(run.config) if run.config else None
     # A classifier has no masks, and a test none to show.
-    is_pretraining = bool(run.config and run.config.get('model', {}).get('sampler'))
+    is_pretraining = find_setting(run.config, 'model.sampler') is not None
     return dict(
         name=run.folder.resolve().name,
         folder=str(run.folder.resolve()),
@@ -176,7 +177,7 @@ def _facts(run: Run) -> dict[str, str]:
         done = f'{max(iterations):,.0f} iterations'
         if run.curves.steps_per_epoch:
             done += f', {max(iterations) / run.curves.steps_per_epoch:.4g} epochs'
-        planned = ((run.config or {}).get('train_cfg') or {}).get('max_epochs')
+        planned = find_setting(run.config, 'train_cfg.max_epochs')
         if planned:
             done += f' of {planned}'
         facts['logged'] = done
@@ -187,7 +188,7 @@ def _facts(run: Run) -> dict[str, str]:
 def _code(run: Run) -> str:
     """Name the commit that the newest start ran, and whether files had changed."""
     code = (run.record.get('code') or {}).get('projects.adamae')
-    if not code:
+    if not isinstance(code, dict):
         return 'of an unknown commit: run.json does not say'
     changes = ', with changes' if code.get('dirty') else ''
     return f'commit {code.get("commit")}{changes}'
@@ -207,14 +208,8 @@ def _settings(run: Run) -> dict[str, Any]:
         'seed': 'randomness.seed',
         'starts from': 'load_from',
     }
-    found = {}
-    for name, key in keys.items():
-        value: Any = run.config or {}
-        for part in key.split('.'):
-            value = value.get(part) if hasattr(value, 'get') else None
-        if value is not None:
-            found[name] = value
-    return found
+    found = {name: find_setting(run.config, key) for name, key in keys.items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _environment(run: Run) -> dict[str, str]:

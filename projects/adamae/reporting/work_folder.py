@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from ..analysis.run_files import NAME, read_record
+from ..analysis.run_files import NAME, find_starts, read_record
+from ..analysis.scalar_logs import SCALARS
 from ..utils.config_text import read_config_text
 from ..utils.text import printable
 from .curves import Curves, read_curves
@@ -68,13 +69,13 @@ def read_run(work_dir: Path) -> Run:
             f'expected the work folder of a run, {work_dir} is '
             f'{"no folder" if work_dir.exists() else "not there"}'
         )
-    scalars = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    log_files = sorted(work_dir.glob('*/*.log'))
+    scalars = sorted(work_dir.glob(f'*/{SCALARS}'))
+    log_files = sorted(filter(Path.is_file, work_dir.glob('*/*.log')))
     report, notes = find_test_report(work_dir)
     if not (scalars or log_files or report):
         inner = [
             path.parents[2].relative_to(work_dir)
-            for path in sorted(work_dir.glob('*/*/vis_data/scalars.json'))
+            for path in sorted(work_dir.glob(f'*/*/{SCALARS}'))
         ]
         hint = f'; did you mean {work_dir / inner[0]}?' if inner else ''
         raise FileNotFoundError(
@@ -89,8 +90,8 @@ def read_run(work_dir: Path) -> Run:
     if said and curves.steps_per_epoch:  # of an unfinished epoch, curves say too few
         curves = curves._replace(steps_per_epoch=said[-1])
     tested = {path: read_metrics(path) for path in sorted(work_dir.iterdir())}
-    trained = [path.parents[1] for path in scalars]
-    config, text = _read_config(work_dir, trained or [log.parent for log in log_files])
+    starts = find_starts(work_dir)[::-1]  # the newest first
+    config, text = _read_config(work_dir, starts)
     if text and config is None:
         notes.append('the config that the run wrote down cannot be read')
     sheets: dict[str, dict[int, Path]] = {}
@@ -117,7 +118,7 @@ def read_run(work_dir: Path) -> Run:
         config,
         text,
         curves,
-        _read_record(trained or [log.parent for log in log_files], notes),
+        _read_record(starts, notes),
         logs,
         {path.name: metrics for path, metrics in tested.items() if metrics},
         report,
@@ -130,7 +131,7 @@ def read_run(work_dir: Path) -> Run:
 
 def _read_config(work_dir: Path, starts: list[Path]) -> tuple[Config | None, str]:
     """Read the config of the last start, as text that is not run."""
-    files = [path / 'vis_data/config.py' for path in sorted(starts, reverse=True)]
+    files = [path / 'vis_data/config.py' for path in starts]
     files += sorted(work_dir.glob('*.py'))
     for file in files:
         if not file.is_file():
@@ -145,7 +146,7 @@ def _read_config(work_dir: Path, starts: list[Path]) -> tuple[Config | None, str
 
 def _read_record(starts: list[Path], notes: list[str]) -> dict[str, Any]:
     """Read what the last start that recorded it was; notes get what is damaged."""
-    for start in sorted(starts, reverse=True):
+    for start in starts:
         if (start / NAME).is_file():
             try:
                 return read_record(start / NAME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 from mmengine.config import Config
 
@@ -37,6 +38,19 @@ def read_config_text(text: str) -> Config:
             f'plain values, got other code ({type(error).__name__}: {reason}); '
             'name the config in a file of its own'
         ) from None
+
+
+def find_setting(cfg: Any, key: str, default: Any = None) -> Any:
+    """Look a value up in a config that may have another form than ours.
+
+    Args:
+        cfg (Any): dicts within dicts.
+        key (str): with dots.
+        default (Any): what to give where a part of the key is missing, or None.
+    """
+    for part in key.split('.'):
+        cfg = cfg.get(part) if hasattr(cfg, 'get') else None
+    return default if cfg is None else cfg
 
 
 class _DictCalls(ast.NodeTransformer):
