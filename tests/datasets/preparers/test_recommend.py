@@ -149,8 +149,10 @@ def test_what_an_accuracy_of_few_videos_is_worth():
     splits = {'train': {'videos': 50}, 'val': {'videos': 5}, 'test': {'videos': 16}}
     labeled = facts(classes=('a', 'b')) | dict(splits=splits)
     assert 'by 12 points' in why(recommend(labeled), 'accuracy')
+    assert 'flatters' not in why(recommend(labeled), 'accuracy')
     del splits['test']
     assert 'one is 20 points' in why(recommend(labeled), 'accuracy')
+    assert 'choose the best checkpoint' in why(recommend(labeled), 'accuracy')
     unlabeled = [reason.setting for reason in recommend(facts()).reasons]
     assert 'accuracy' not in unlabeled
 

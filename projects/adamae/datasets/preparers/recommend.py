@@ -170,14 +170,13 @@ def recommend(summary: Mapping[str, Any]) -> Plan:
         number = next(filter(None, tested), 0)
         if number:
             error = 100 * (0.25 / number) ** 0.5
-            reasons.append(
-                Reason(
-                    'accuracy',
-                    f'of {_videos(number)}',
-                    f'one is {100 / number:.2g} points; by chance, an accuracy of 50% '
-                    f'varies by {error:.2g} points (standard error)',
-                )
+            why = (
+                f'one is {100 / number:.2g} points; by chance, an accuracy of 50% '
+                f'varies by {error:.2g} points (standard error)'
             )
+            if not all(tested):
+                why += '; they choose the best checkpoint, too, which flatters it'
+            reasons.append(Reason('accuracy', f'of {_videos(number)}', why))
     backbone = {
         **_MODELS[size],
         **({} if image == 224 else dict(img_size=image, patch_size=patch)),
