@@ -151,6 +151,7 @@ def test_what_an_accuracy_of_few_videos_is_worth():
     assert 'by 12 points' in why(recommend(labeled), 'accuracy')
     del splits['test']
     assert 'one is 20 points' in why(recommend(labeled), 'accuracy')
+    assert 'must not choose one' in why(recommend(labeled), 'checkpoint')
     unlabeled = [reason.setting for reason in recommend(facts()).reasons]
     assert 'accuracy' not in unlabeled
 

@@ -104,3 +104,16 @@ def test_shares_add_up(shares):
 def test_no_training_videos_where_none_are_wanted():
     samples = make(40, 40) + make(20, 1, 'more ')
     assert set(assign_splits(samples, (0, 0, 1))) == {'test'}
+
+
+def test_a_large_group_does_not_take_the_place_of_all_small_ones():
+    large = make(16, 2, 'large ', group='large')
+    for seed in range(10):
+        samples = large + [
+            Sample(f'{i}.mp4', f'c{i % 2}', group=f'person {i // 4}') for i in range(44)
+        ]
+        found = sides(samples, SHARES, seed=seed)
+        assert found['large 0.mp4'] == 'train'
+        assert set(found.values()) == {'train', 'val', 'test'}
+    three = [Sample(f'{i}.mp4', 'c', group=f'person {i % 3}') for i in range(60)]
+    assert Counter(sides(three, SHARES).values()) == {'train': 40, 'val': 20}

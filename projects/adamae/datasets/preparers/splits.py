@@ -110,14 +110,15 @@ def _sides(units: Sequence[Sequence[int]], fractions: Sequence[float]) -> list[s
     total = sum(map(len, units))
     # Half a sample is one, in spite of rounding.
     test, val = (floor(share * total + 0.5 + 1e-9) for share in fractions[:0:-1])
-    sides, before = [], 0
-    for unit in units:
-        middle = before + len(unit) / 2
-        before += len(unit)
+    sides, before = [''] * len(units), 0
+    # A unit larger than both sides leaves nothing to those that fit: it comes last.
+    for i in sorted(range(len(units)), key=lambda i: len(units[i]) > test + val):
+        middle = before + len(units[i]) / 2
+        before += len(units[i])
         if middle < test:
-            sides.append('test')
+            sides[i] = 'test'
         elif middle < test + val:
-            sides.append('val')
+            sides[i] = 'val'
         else:
-            sides.append('train')
+            sides[i] = 'train'
     return sides
