@@ -285,6 +285,8 @@ def test_a_folder_belongs_to_one_study(own):
 
 def test_command_line(own, capsys):
     options = ['--config', 'toy_pretrain.py', '--seeds', '2', '--dry-run']
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # whoever started the tests ignores it
     run_tool('study', *options, '--samplers', 'adaptive,random', 'tube')
     for number in (signal.SIGTERM, signal.SIGHUP):  # lets runs save and end
         with pytest.raises(SystemExit, match=str(128 + number)):
