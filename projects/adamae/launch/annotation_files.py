@@ -10,6 +10,8 @@ from mmaction.registry import DATASETS
 from mmengine.fileio import join_path, list_from_file
 from mmengine.utils import is_abs
 
+from projects.adamae_command import command_line
+
 from ..datasets.annotation_lines import TabSeparatedVideos, split_line
 from ..datasets.names_below_prefix import leaves, outside_message
 from ..datasets.preparers.official import recognize
@@ -109,12 +111,13 @@ def read_lines(key: str, annotation: str, layout: Layout) -> list[str]:
     is_line = len(first) > 1 and _is_number(first[-1])  # names may begin with [
     kind = recognize(annotation)
     if kind == 'ucf101' or (not is_line and (kind or form == 'JSON')):
+        make = 'data/prepare.py', kind, '--videos', 'FOLDER', '--labels', annotation
         raise ValueError(
             f'{where} is {_FORMS.get(kind or "", f"{form}, as published")}; expected '
             f"lines '{layout.form}' with a number from 0 as label; "
             + (
-                f'make them: python tools/data/prepare.py {kind} --videos FOLDER '
-                f'--labels {annotation} --out FOLDER; see docs/datasets.md'
+                f'make them: {command_line(*make, "--out", "FOLDER")}; '
+                'see docs/datasets.md'
                 if kind
                 else 'see docs/datasets.md, "Annotation files"'
             )

@@ -15,6 +15,8 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from projects.adamae_command import command_line
+
 from ...utils.wrappers import unwrap_model
 from . import fault_report as report
 from .deferred import DeferredScalars, logs_after
@@ -245,7 +247,7 @@ class FiniteCheckHook(Hook):
             else:
                 # MMEngine writes it there, with the options of the command line.
                 config = path.with_name(Path(runner.cfg.filename or 'CONFIG').name)
-                line += f'. Repeat it with: python tools/replay.py {config} {path}'
+                line += f'. Repeat it with: {command_line("replay.py", config, path)}'
         if involved:
             runner.logger.error(f'{line}; whole batch: {_names([step])}')
         lines = [line] if get_world_size() == 1 else all_gather_object(line)
