@@ -147,7 +147,7 @@ def test_demo_and_a_config_of_somebody_else(installed, tmp_path):
     assert (tmp_path / 'work_dirs/mine/epoch_1.pth').is_file()
 
     if find_spec('mim') is None:
-        pytest.skip('all but mim, see docs/install.md')
+        pytest.skip('all but mim: pip install --no-deps openmim')
     mim = installed / 'python', '-m', 'mim'
     arguments = '--gpus', '0', '--work-dir', 'by_mim'
     train = run_command(*mim, 'train', 'adamae', 'mine.py', *arguments, **outside)

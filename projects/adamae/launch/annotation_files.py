@@ -110,13 +110,13 @@ def read_lines(key: str, annotation: str, layout: Layout) -> list[str]:
     first = layout.split(head.partition(b'\n')[0].decode('utf-8', 'replace'))
     is_line = len(first) > 1 and _is_number(first[-1])  # names may begin with [
     kind = recognize(annotation)
+    options = '--videos', 'FOLDER', '--labels', annotation, '--out', 'FOLDER'
     if kind == 'ucf101' or (not is_line and (kind or form == 'JSON')):
-        make = 'data/prepare.py', kind, '--videos', 'FOLDER', '--labels', annotation
         raise ValueError(
             f'{where} is {_FORMS.get(kind or "", f"{form}, as published")}; expected '
             f"lines '{layout.form}' with a number from 0 as label; "
             + (
-                f'make them: {command_line(*make, "--out", "FOLDER")}; '
+                f'make them: {command_line("data/prepare.py", kind, *options)}; '
                 'see docs/datasets.md'
                 if kind
                 else 'see docs/datasets.md, "Annotation files"'
