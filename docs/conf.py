@@ -32,6 +32,9 @@ myst_dmath_double_inline = False
 myst_fence_as_directive = ['mermaid']
 
 smartquotes = False  # it would make one dash of the two of an option
+highlight_language = (
+    'text'  # a block without a language shows a file, or what is printed
+)
 
 # Docstrings have the types, in words.
 autodoc_typehints = 'none'
