@@ -32,6 +32,7 @@ myst_dmath_double_inline = False
 myst_fence_as_directive = ['mermaid']
 
 smartquotes = False  # it would make one dash of the two of an option
+highlight_language = 'text'  # of blocks without one: files, and what is printed
 
 # Docstrings have the types, in words.
 autodoc_typehints = 'none'

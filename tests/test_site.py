@@ -86,4 +86,8 @@ def test_the_reference_has_every_tool(site):
         if 'ArgumentParser(' in tool.read_text('utf-8'):
             assert f'<h3>{tool.relative_to(ROOT)}<' in text
     assert 'id="cmdoption-tools-train.py-resume"' in text
+    plain = re.sub('<[^>]+>', '', text)
+    assert (
+        'Installed: adamae probe' in plain and 'tools/configs.py cp [-h] name' in plain
+    )
     assert 'one for each core' in text

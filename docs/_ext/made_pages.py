@@ -6,12 +6,14 @@ import os
 import re
 import runpy
 import sys
-from argparse import Action, ArgumentParser
+from argparse import Action, ArgumentParser, _SubParsersAction
 from pathlib import Path
 from textwrap import dedent
 from unittest.mock import patch
 
 from sphinx.application import Sphinx
+
+from projects.adamae_command import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 # On GitHub these pages say where the text is; here they are the text.
@@ -75,6 +77,14 @@ def paragraphs(description: str) -> str:
     return '\n\n'.join(parts)
 
 
+def installed_name(tool: Path) -> list[str]:
+    """Say what the command of an installed package calls a tool, if it has it."""
+    names = {
+        path: name for group in commands().values() for name, path in group.items()
+    }
+    return [f'Installed: `adamae {names[tool]}`'] if tool in names else []
+
+
 def describe(tool: Path) -> str:
     """Write the section of a tool in Python."""
     parser = parser_of(tool)
@@ -89,15 +99,22 @@ def describe(tool: Path) -> str:
     actions = [
         a for a in parser._actions if a.dest != 'help' and a.help != '==SUPPRESS=='
     ]
-    return '\n\n'.join(
-        [
-            f'### {name}',
-            paragraphs(parser.description or ''),
-            f'```text\n{parser.usage}\n```',
-            f'```{{program}} {name}\n```',
-            *map(option, actions),
-        ]
-    )
+    parts = [
+        f'### {name}',
+        *installed_name(tool),
+        paragraphs(parser.description or ''),
+        f'```text\n{parser.usage}\n```',
+        f'```{{program}} {name}\n```',
+    ]
+    for action in actions:
+        if isinstance(action, _SubParsersAction):  # such as ls and cp of configs
+            for word, sub in action.choices.items():
+                sub.prog = f'{name} {word}'
+                with patch.dict(os.environ, COLUMNS='88'):
+                    parts.append(f'```text\n{sub.format_help().strip()}\n```')
+        else:
+            parts.append(option(action))
+    return '\n\n'.join(parts)
 
 
 def describe_launcher(script: Path) -> str:
@@ -106,7 +123,13 @@ def describe_launcher(script: Path) -> str:
     what = re.findall(r'^# (.*)', text, re.M)[0]
     usage = re.search(r"<<'USAGE'\n(.*?)\nUSAGE", text, re.S)[1]
     name = script.relative_to(ROOT)
-    return f'### {name}\n\n{escape(what)}\n\n```text\n{usage}\n```'
+    parts = [
+        f'### {name}',
+        *installed_name(script),
+        escape(what),
+        f'```text\n{usage}\n```',
+    ]
+    return '\n\n'.join(parts)
 
 
 def tools() -> str:

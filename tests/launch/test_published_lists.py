@@ -3,6 +3,7 @@
 import pytest
 from mmengine.config import Config
 
+from projects import adamae_command
 from projects.adamae import launch
 from tests.datasets.preparers import miniatures
 from tests.helpers import run_command, video_dataset_cfg
@@ -36,6 +37,15 @@ def test_official_files(tmp_path, monkeypatch, kind, file):
     command = f'python tools/data/prepare.py {kind} --videos FOLDER --labels {tmp_path}'
     assert f'{command}/{file} --out FOLDER' in text and '\n' not in text
     assert text.startswith(f'train_dataloader.dataset.ann_file: {tmp_path}/{file} is ')
+
+
+def test_the_advice_works_without_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(adamae_command, 'IS_INSTALLED', True)
+    monkeypatch.setattr(miniatures, 'write_clip', lambda path: None)
+    miniatures.BUILDERS['kinetics'](tmp_path)
+    (tmp_path / 'videos').mkdir(exist_ok=True)
+    with pytest.raises(ValueError, match='make them: adamae prepare kinetics --videos'):
+        launch.check_data(config(tmp_path, 'annotations/train.csv'), ('train',))
 
 
 @pytest.mark.parametrize(

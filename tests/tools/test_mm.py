@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+from argparse import Namespace
 from importlib.util import find_spec
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from projects.adamae import launch
 from projects.adamae.analysis import flops
 from projects.adamae.apis.models import load_model
 from projects.adamae.apis.predict import predict
@@ -72,6 +74,21 @@ def test_confusion_matrix(toy, tmp_path):
     for i, prediction in enumerate(predict(toy.model, toy.config, videos)):
         expected[i % 2, prediction.scores.argmax()] += 1
     assert matrix.tolist() == expected.tolist()
+
+
+def test_pipelines_follow_the_size_of_the_model(toy, tmp_path, capsys):
+    config = tmp_path / 'small.py'
+    config.write_text(f"_base_ = '{toy.cfg}'\nmodel = dict(backbone=dict(img_size=48))")
+    mm('print_config', config)
+    text = capsys.readouterr().out
+    printed = Config.fromstring(text[text.index('Config:\n') + 8 :], '.py')
+    arguments = Namespace(
+        config=str(config), cfg_options={}, work_dir=None, launcher='none'
+    )
+    expected = launch.load_config(arguments)
+    pipeline = printed.test_dataloader.dataset.pipeline
+    assert pipeline == expected.test_dataloader.dataset.pipeline
+    assert '48' in str(pipeline)
 
 
 def test_publish_model(toy, tmp_path):

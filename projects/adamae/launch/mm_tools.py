@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from mmengine.analysis import complexity_analysis
 from mmengine.analysis.jit_handles import get_shape
+from mmengine.config import Config
 
 from projects.adamae_files import find_config
 
@@ -26,6 +27,7 @@ from ..utils.fileio import atomic_path
 from ..video.writer import encode_video
 from ..visualization.grad_cam import TokenGradCAM
 from .errors import did_you_mean
+from .model_sizes import follow_model
 
 FOLDERS = 'analysis_tools', 'deployment', 'misc', 'visualizations'
 # What a tool imports and MMAction2 does not require.
@@ -45,8 +47,9 @@ def run_mm_tool(name: str, arguments: Sequence[str]) -> None:
     """Run a tool of MMAction2 in this process.
 
     Importing this package has made MMAction2 import, and has registered the parts of
-    our models. In addition ``get_flops`` counts fused attention, ``vis_cam`` takes the
-    layers of transformers, ``clip_feature_extraction`` heeds ``--video-root`` for the
+    our models. In addition pipelines follow the sizes of the model, ``get_flops``
+    counts fused attention, ``vis_cam`` takes the layers of transformers,
+    ``clip_feature_extraction`` heeds ``--video-root`` for the
     datasets of this project, ``analyze_logs`` reads what MMEngine writes, and videos
     are written where moviepy 1 is missing.
 
@@ -79,6 +82,9 @@ def run_mm_tool(name: str, arguments: Sequence[str]) -> None:
         patch = mock.patch.object
         stack.enter_context(patch(sys, 'argv', [name, *arguments]))
         stack.enter_context(patch(mmaction.utils, 'GradCAM', TokenGradCAM))
+        stack.enter_context(patch(Config, 'fromfile', _followed(Config.fromfile)))
+        merged = _merged(Config.merge_from_dict)
+        stack.enter_context(patch(Config, 'merge_from_dict', merged))
         counted = {'aten::scaled_dot_product_attention': _attention_multiply_adds}
         stack.enter_context(
             mock.patch.dict(complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS, counted)
@@ -91,6 +97,23 @@ def run_mm_tool(name: str, arguments: Sequence[str]) -> None:
             functions = script['main'].__globals__
             functions['load_json_logs'] = _as_of_mmcv(functions['load_json_logs'])
             script['main']()
+
+
+def _followed(read: Callable[..., Config]) -> Callable[..., Config]:
+    def fromfile(*args: Any, **kwargs: Any) -> Config:
+        cfg = read(*args, **kwargs)
+        follow_model(cfg)
+        return cfg
+
+    return fromfile
+
+
+def _merged(merge: Callable[..., None]) -> Callable[..., None]:
+    def merge_from_dict(cfg: Config, *args: Any, **kwargs: Any) -> None:
+        merge(cfg, *args, **kwargs)
+        follow_model(cfg)
+
+    return merge_from_dict
 
 
 def _given(arguments: Sequence[str], option: str) -> bool:
