@@ -26,7 +26,9 @@ model['cls_head']['in_channels'] = 16
 val_dataloader['num_workers'] = test_dataloader['num_workers'] = 0
 """
 SMALLER = dict(
-    pretrain=f"{TINY}model['decoder'] = dict(embed_dims=16, num_heads=2, depth=1)\n"
+    # Two schedulers, which options of the page change.
+    pretrain=f"{TINY}param_scheduler = [dict(type='ConstantLR', factor=1)] * 2\n"
+    "model['decoder'] = dict(embed_dims=16, num_heads=2, depth=1)\n"
     "model.setdefault('sampler', {})['num_heads'] = 2\n",
     finetune=f'{TINY}{CLASSIFIER}'
     'optim_wrapper = dict(paramwise_cfg=dict(num_layers=1))\n',
@@ -68,7 +70,7 @@ def test_every_quick_command(clips, capsys):
         if not re.search('plan|study', command):  # below
             run(command)
     printed = capsys.readouterr().out
-    assert len(COMMANDS) == 9 and 'acc/top1' in printed
+    assert len(COMMANDS) == 10 and 'acc/top1' in printed
     for path in ('report/confusion_matrix.png', 'new.csv', 'data/toss/summary.md'):
         assert (clips / path).stat().st_size
     assert len([*clips.glob('work_dirs/toss_pretrain/pictures/*.png')]) == 2
