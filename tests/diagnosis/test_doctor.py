@@ -9,7 +9,7 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 
-from projects.adamae.diagnosis import Finding, diagnose, examine
+from projects.adamae.diagnosis import Finding, diagnose, examine, weights
 from projects.adamae.engine.hooks.fault_report import write_report
 from projects.adamae.video.writer import encode_video
 from tests.helpers import (
@@ -217,6 +217,18 @@ def test_labels_that_do_not_fit(tmp_path, data, words, scalars, names):
     assert 'label' in findings[0].cause
 
 
+@pytest.mark.parametrize(
+    ('classes', 'causes'), [(['run', 'jump', 'sit'], 0), (['A', 'b', 'c'], 1)]
+)
+def test_folders_tell_labels_where_they_have_names_of_classes(
+    tmp_path, data, classes, causes
+):
+    train = loader(data, 'rotated')
+    train['dataset']['metainfo'] = dict(classes=classes)
+    save_run(tmp_path, data, fine_tuning(0.3, 1.0), True, train_dataloader=train)
+    assert len(diagnose(tmp_path)) == causes
+
+
 def test_settings_are_compared_with_the_shipped_config_of_the_name(tmp_path, data):
     changes = {
         'model.loss': dict(type='AdaMAELoss', norm_pix=False),
@@ -258,6 +270,14 @@ def test_collapsed_features(tmp_path, data):
     cfg = save_run(tmp_path, data)
     save_weights(tmp_path, cfg, 6, lambda k, w: w * 0 if 'patch' in k else w)
     assert [f.cause for f in diagnose(tmp_path)] == ['the features have collapsed']
+
+
+def test_features_no_better_than_those_of_random_weights(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(weights, '_RANK', 100)
+    save_weights(tmp_path, save_run(tmp_path, data), 6)
+    found = examine(tmp_path)
+    assert found.findings == []
+    assert any('of random weights it is' in text for text in found.unknown)
 
 
 def half_gray(name, weight):

@@ -32,13 +32,14 @@ def add_class_names(cfg: Config) -> None:
         return
     for loader in (cfg.get(f'{split}_dataloader') for split in SPLITS):
         parts = [part for _, part in iter_datasets(loader['dataset'])] if loader else []
-        files = [_file_beside_list(part) for part in parts]
+        files = [file_beside_list(part) for part in parts]
         if None not in files and not any(_has_names(part) for part in parts):
             for part, file in zip(parts, files, strict=True):
                 part['metainfo'] = {**(part.get('metainfo') or {}), 'classes': file}
 
 
-def _file_beside_list(dataset: Any) -> str | None:
+def file_beside_list(dataset: Any) -> str | None:
+    """Find the names of classes beside an annotation file; None if there are none."""
     path, root = dataset.get('ann_file'), dataset.get('data_root')
     if not isinstance(path, str) or not path:
         return None

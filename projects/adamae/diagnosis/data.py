@@ -19,6 +19,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
+from ..datasets.class_names import class_names, file_beside_list
 from ..datasets.from_config import iter_datasets, iter_split_datasets, video_name
 from ..datasets.preparers.duplicates import find_duplicates
 from ..datasets.preparers.survey import survey_videos
@@ -92,7 +93,8 @@ def examine_data(run: WorkFolder, found: Examination) -> Sample | None:
         )
         return None
     names = [video_name(info) for info in infos]
-    _examine_names(names, [info.get('label') for info in infos], found)
+    labels = [info.get('label') for info in infos]
+    _examine_names(names, labels, _class_names(run), found)
     files = [info['filename'] for info in infos if 'filename' in info]
     looked_at = _examine_files(_spread([*dict.fromkeys(files)], NUM_VIDEOS), found)
     numbers = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
@@ -110,6 +112,25 @@ def _infos(dataset: Any) -> list[dict[str, Any]]:
     return [dataset.get_data_info(i) for i in range(len(dataset))]
 
 
+def _class_names(run: WorkFolder) -> set[str]:
+    """Read the names of classes as folders are named; none where nothing says them."""
+    names = set()
+    for key, part in iter_split_datasets(run.cfg, ['train']):
+        file = file_beside_list(part)
+        if file:
+            part = {
+                **part,
+                'metainfo': {'classes': file, **(part.get('metainfo') or {})},
+            }
+        with contextlib.suppress(OSError, ValueError):  # other tools tell of it
+            names |= {_plain(name) for name in class_names(part, key) or ()}
+    return names
+
+
+def _plain(name: str) -> str:
+    return ''.join(c for c in name.casefold() if c.isalnum())
+
+
 def _spread(items: Sequence[Any], count: int) -> list[Any]:
     """Choose some, spread evenly."""
     count = min(count, len(items))
@@ -117,7 +138,10 @@ def _spread(items: Sequence[Any], count: int) -> list[Any]:
 
 
 def _examine_names(
-    names: Sequence[str], labels: Sequence[Any], found: Examination
+    names: Sequence[str],
+    labels: Sequence[Any],
+    classes: set[str],
+    found: Examination,
 ) -> None:
     counts = Counter(names)
     again = found.measured['listed_again'] = 1 - len(counts) / len(names)
@@ -136,16 +160,19 @@ def _examine_names(
     folders: dict[str, Counter] = {}
     for name, label in {*zip(names, labels, strict=True)}:
         folders.setdefault(os.path.dirname(name), Counter())[label] += 1
-    classes = len({*labels})
+    number = len({*labels})
     # A folder for each class, or nearly: then a folder tells the label.
-    if classes < 2 or not classes / 2 <= len(folders) <= 2 * classes:
+    if number < 2 or not number / 2 <= len(folders) <= 2 * number:
+        return
+    # Folders of other names, such as one for each camera, say nothing of labels.
+    if classes and not any(_plain(os.path.basename(f)) in classes for f in folders):
         return
     fits = sum(max(c.values()) for c in folders.values()) / len({*names})
     found.measured['labels_of_folders'] = fits
     if fits < _OF_FOLDER:
         found.add(
             'the labels do not fit the folders of the videos: are they shuffled?',
-            f'{len(folders)} folders and {classes} labels, and only {fits:.0%} of the '
+            f'{len(folders)} folders and {number} labels, and only {fits:.0%} of the '
             'videos have the most frequent label of their folder (at least '
             f'{_OF_FOLDER:.0%})',
             'write train_dataloader.dataset.ann_file anew, see tools/data/prepare.py',

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from math import log
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
+from mmaction.registry import MODELS
 from mmengine.config import Config
 from torch import Tensor
 
@@ -133,6 +135,11 @@ def examine_features(
     found.measured['rank'], found.measured['rank_of_pixels'] = rank, pixels
     if pixels < _RANK_OF_PIXELS:
         found.unknown.append('whether features collapse: the videos look alike')
+    elif rank < _RANK and (start := rankme(_random_features(run, clips))) < _RANK:
+        found.unknown.append(
+            f'whether features collapse: RankMe of these videos is {rank:.2f}, but of '
+            f'random weights it is {start:.2f}, too'
+        )
     elif rank < _RANK:
         remedy = 'lower optim_wrapper.optimizer.lr, and look at warm-up'
         if run.shrinking > SHRINKING:
@@ -147,6 +154,17 @@ def examine_features(
             f'vectors are multiples of one), that of their pixels {pixels:.2f}',
             remedy,
         )
+
+
+def _random_features(run: WorkFolder, clips: Tensor) -> Tensor:
+    """Encode with weights of which nothing was learned."""
+    cfg = copy.deepcopy(run.cfg.model)
+    for part in (cfg, cfg.backbone):
+        part.pop('init_cfg', None)  # may load weights
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    return torch.cat([encode(model.eval(), clip[None]) for clip in clips])
 
 
 @torch.no_grad()
