@@ -71,7 +71,11 @@ def test_every_quick_command(clips, capsys):
             run(command)
     printed = capsys.readouterr().out
     assert len(COMMANDS) == 10 and 'acc/top1' in printed
-    for path in ('report/confusion_matrix.png', 'new.csv', 'data/toss/summary.md'):
+    for path in (
+        'work_dirs/toss_finetune/report/confusion_matrix.png',
+        'new.csv',
+        'data/toss/summary.md',
+    ):
         assert (clips / path).stat().st_size
     assert len([*clips.glob('work_dirs/toss_pretrain/pictures/*.png')]) == 2
 
