@@ -72,6 +72,18 @@ def free_port():
         return str(s.getsockname()[1])
 
 
+def start_pair(command, **pipes):
+    """Start the two processes of a run on one machine, without a launcher."""
+    env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
+    env.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port(), WORLD_SIZE='2')
+    return [
+        subprocess.Popen(
+            command, env=dict(env, RANK=rank, LOCAL_RANK=rank), text=True, **pipes
+        )
+        for rank in '01'
+    ]
+
+
 def tiny_model_cfg(sampler=None, **parts):
     """Config of a masked autoencoder with 4 x 2 x 2 tokens of 2 x 8 x 8 pixels."""
     cfg = dict(

@@ -11,9 +11,9 @@ from mmengine.config import Config
 from projects.adamae.checkpoints.io import load_safely
 from tests.helpers import (
     ROOT,
-    free_port,
     run_command,
     run_tool,
+    start_pair,
     tiny_model_cfg,
     write_videos,
 )
@@ -125,18 +125,9 @@ def test_the_process_with_the_bad_batch_is_named(run_folder):
     run_cfg(run_folder, run_folder / 'work', rank=1, iteration=3).dump(
         run_folder / 'cfg.py'
     )
-    env = dict(os.environ, MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
     command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py']
     command += [run_folder / 'cfg.py', '--launcher', 'pytorch']
-    processes = [
-        subprocess.Popen(
-            command,
-            env=dict(env, WORLD_SIZE='2', RANK=rank, LOCAL_RANK=rank),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in '01'
-    ]
+    processes = start_pair(command, stderr=subprocess.PIPE)
     # The second leaves the message to the first, for a launcher to end it then.
     errors = processes[0].communicate(timeout=180)[1]
     processes[1].kill()

@@ -11,12 +11,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from mmengine.config import Config
 
+from ..analysis.comparison import Difference, differences
 from ..utils.config_text import find_setting
 from ..utils.fileio import atomic_path
 from .curves import Curve
@@ -73,15 +74,15 @@ class Reference(NamedTuple):
         how (str): command and machine of the measurement.
         runs (int): that were measured.
         bands (dict[str, Band]): by name of the scalar.
-        differs (list[tuple[str, Any, Any]]): settings of the run that are others than
-            in those runs: key, value there, value here.
+        differs (list[Difference]): settings of the run that are others than in those
+            runs; the old value is theirs.
     """
 
     family: str
     how: str
     runs: int
     bands: dict[str, Band]
-    differs: list[tuple[str, Any, Any]]
+    differs: list[Difference]
 
 
 def find_reference(cfg: Config, file: Path = FILE) -> Reference | None:
@@ -102,7 +103,7 @@ def find_reference(cfg: Config, file: Path = FILE) -> Reference | None:
             family['how'],
             family['runs'],
             content['bands'][name],
-            _differences(family['settings'], settings_of(cfg, SETTINGS)),
+            [*differences(family['settings'], settings_of(cfg, SETTINGS))],
         )
         for name, family in content['families'].items()
         if family['is'] == here
@@ -121,23 +122,6 @@ def settings_of(cfg: Config, keys: Sequence[str]) -> dict[str, Any]:
     content = cfg.to_dict()
     found = {key: find_setting(content, key) for key in keys}
     return json.loads(json.dumps(found, default=str))
-
-
-def _differences(
-    there: Mapping[str, Any], here: Mapping[str, Any]
-) -> list[tuple[str, Any, Any]]:
-    """List what differs, down to the innermost key."""
-    found: list[tuple[str, Any, Any]] = []
-    for key in {**there, **here}:
-        a, b = there.get(key), here.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += [(f'{key}.{name}', x, y) for name, x, y in _differences(a, b)]
-        elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-            numbered = ({str(i): v for i, v in enumerate(x)} for x in (a, b))
-            found += [(f'{key}.{i}', x, y) for i, x, y in _differences(*numbered)]
-        elif a != b:
-            found.append((key, a, b))
-    return found
 
 
 def measure_band(curves: Sequence[Curve]) -> Band:
@@ -223,7 +207,7 @@ def add_family(
     )
     for folder, other in zip(work_dirs[1:], others, strict=True):
         for a, b in zip(first, other, strict=True):
-            for key, there, here in _differences(a, b):
+            for key, there, here in differences(a, b):
                 raise ValueError(
                     f'{folder}: expected a run as that in {work_dirs[0]}, got another '
                     f'{key}: {here} instead of {there}'

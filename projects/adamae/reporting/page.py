@@ -17,7 +17,7 @@ from ..diagnosis import Examination, examine
 from ..utils.config_text import find_setting
 from ..utils.fileio import atomic_path
 from ..utils.text import printable, shorten
-from ..video.error import VideoError
+from ..video.error import VideoError, one_line
 from ..video.reader import VideoReader
 from . import playing
 from .bands import find_reference
@@ -160,7 +160,7 @@ def _diagnose(folder: Path, notes: list[str]) -> Examination | None:
         return examine(folder)
     # It reads what this page reads, and fails where that is damaged.
     except Exception as error:
-        notes.append(f'diagnosis: {_one_line(error)}')
+        notes.append(f'diagnosis: {one_line(error)}')
         return None
 
 
@@ -191,7 +191,7 @@ def _code(run: Run) -> str:
     if not isinstance(code, dict):
         return 'of an unknown commit: run.json does not say'
     changes = ', with changes' if code.get('dirty') else ''
-    return f'commit {code.get("commit")}{changes}'
+    return f'commit {str(code.get("commit"))[:12]}{changes}'
 
 
 def _settings(run: Run) -> dict[str, Any]:
@@ -209,6 +209,9 @@ def _settings(run: Run) -> dict[str, Any]:
         'starts from': 'load_from',
     }
     found = {name: find_setting(run.config, key) for name, key in keys.items()}
+    rates = run.curves.by_name.get('base_lr') or run.curves.by_name.get('lr')
+    if rates and rates.finite:  # that of the config may have followed the batch
+        found['learning rate'] = f'{max(y for _, y in rates.finite):.3g} at its highest'
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -269,7 +272,7 @@ def _players(run: Run, count: int, notes: list[str]) -> list[playing.Player]:
     # Videos may be gone, and code or config may have changed since: the rest of the
     # page does not need them.
     except Exception as error:
-        players, problems = [], [_one_line(error)]
+        players, problems = [], [one_line(error)]
     notes += [f'masks over playing clips: {problem}' for problem in problems]
     return players
 
@@ -310,7 +313,7 @@ def _load(path: Path, limit: int, notes: list[str]) -> Encoded | None:
         with Image.open(path) as image:
             encoded = encode(image, limit)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        notes.append(f'{path.name}: {_one_line(error)}')
+        notes.append(f'{path.name}: {one_line(error)}')
         return None
     if encoded is None:
         notes.append(f'{path.name}: too large for this page')
@@ -435,8 +438,3 @@ def _span(time: timedelta) -> str:
     if hours:
         return f'{hours} h {minutes:02} min'
     return f'{minutes} min {seconds:02} s' if minutes else f'{seconds} s'
-
-
-def _one_line(error: Exception) -> str:
-    text = ' '.join(str(error).split()) or type(error).__name__
-    return shorten(printable(text), 300)

@@ -59,7 +59,7 @@ def video_errors(name: str, *decoder_errors: type[Exception]) -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """Give the text of a library's error in one short line."""
+    """Give the text of a library's error, or else its kind, in one short line."""
     # Of a file that is no video, decoders quote the beginning.
     text = ''.join(c if c.isprintable() else ' ' for c in str(error))
-    return ' '.join(text.split())[:200]
+    return ' '.join(text.split())[:200] or type(error).__name__

@@ -1,7 +1,6 @@
 """Curves and pictures of real training runs, in one process and in two."""
 
 import json
-import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -27,8 +26,7 @@ from projects.adamae.engine.hooks import (
 from projects.adamae.evaluation.features import extract
 from projects.adamae.models.tokens import TrainingStep
 from tests.helpers import (
-    ROOT,
-    free_port,
+    start_pair,
     tiny_model_cfg,
     video_dataset_cfg,
     write_videos,
@@ -278,18 +276,8 @@ def test_two_processes_have_the_numbers_of_one(root, tmp_path):
     model = MODELS.build(tiny_model_cfg())
     saved = dict(state_dict=model.state_dict(), cfg=cfg.to_dict())
     torch.save(saved, tmp_path / 'saved.pth')
-    env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-    env.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port(), WORLD_SIZE='2')
     command = [sys.executable, '-W', 'ignore', '-c', TWO, tmp_path / 'saved.pth']
-    processes = [
-        subprocess.Popen(
-            command,
-            env=dict(env, RANK=rank, LOCAL_RANK=rank),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in '01'
-    ]
+    processes = start_pair(command, stdout=subprocess.PIPE)
     outputs = [process.communicate(timeout=180)[0] for process in processes]
     found = [json.loads(output.splitlines()[-1]) for output in outputs]
     expected = measure(tmp_path / 'saved.pth', 0, 1)

@@ -1,7 +1,6 @@
 """The hook in real training runs, in one process and in two."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -18,7 +17,7 @@ from projects.adamae.evaluation import features
 from projects.adamae.evaluation.knn import knn_accuracy
 from tests.helpers import (
     ROOT,
-    free_port,
+    start_pair,
     tiny_model_cfg,
     video_dataset_cfg,
     write_videos,
@@ -118,17 +117,7 @@ def test_two_processes_share_the_videos_and_the_error(root, tmp_path):
 
     command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py']
     command += [tmp_path / 'cfg.py', '--launcher', 'pytorch']
-    env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-    env.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port(), WORLD_SIZE='2')
-    processes = [
-        subprocess.Popen(
-            command,
-            env=dict(env, RANK=rank, LOCAL_RANK=rank),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in '01'
-    ]
+    processes = start_pair(command, stderr=subprocess.PIPE)
     # The second reads that video; it leaves the message to the first, for a launcher
     # to end it then.
     errors = processes[0].communicate(timeout=180)[1]
