@@ -23,6 +23,7 @@ from ..datasets.class_names import class_names, file_beside_list
 from ..datasets.from_config import iter_datasets, iter_split_datasets, video_name
 from ..datasets.preparers.duplicates import find_duplicates
 from ..datasets.preparers.survey import survey_videos
+from ..utils.environment import usable_cores
 from ..video.error import VideoError
 from ..video.reader import VideoReader
 from .finding import Examination
@@ -190,9 +191,7 @@ def _examine_files(names: Sequence[str], found: Examination) -> list[str]:
     if not files:
         return []
     with _quiet():
-        facts, problems = survey_videos(
-            files, workers=len(os.sched_getaffinity(0)), remember=False
-        )
+        facts, problems = survey_videos(files, workers=usable_cores(), remember=False)
     if problems:
         name, (kind, detail) = next(iter(problems.items()))
         found.unknown.append(
