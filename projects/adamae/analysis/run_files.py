@@ -123,11 +123,23 @@ def find_starts(work_dir: Path) -> list[Path]:
         work_dir (Path): of the run.
 
     Returns:
-        list[Path]: folder of each start, named by time, the earliest first.
+        list[Path]: folder of each start, named by time, the earliest first. Those
+        before a training that was started over are left out.
     """
     logs, data = work_dir.glob('*/*.log'), work_dir.glob('*/vis_data')
     starts = sorted({path.parent for path in (*logs, *data)})
-    return [start for start in starts if _trains(start)] or starts
+    trainings = [start for start in starts if _trains(start)]
+    first = max((i for i, s in enumerate(trainings) if _starts_over(s)), default=0)
+    return trainings[first:] or starts
+
+
+def _starts_over(start: Path) -> bool:
+    """Whether a training that has logged something goes on from no other."""
+    config = start / 'vis_data/config.py'
+    if not ((start / SCALARS).is_file() and config.is_file()):
+        return False
+    # As MMEngine writes it, for a config that need not be read as a whole.
+    return '\nresume = False\n' in f'\n{config.read_text("utf-8", "replace")}\n'
 
 
 def _trains(start: Path) -> bool:

@@ -23,6 +23,7 @@ from . import playing
 from .bands import find_reference
 from .charts import number
 from .images import Encoded, encode
+from .logs import Log
 from .panels import make_panels
 from .test_results import TestReport, WorstVideo
 from .work_folder import Run, read_run
@@ -166,8 +167,7 @@ def _diagnose(folder: Path, notes: list[str]) -> Examination | None:
 
 def _facts(run: Run) -> dict[str, str]:
     """Say what was run, from the summary in the newest log."""
-    trained = [log for log in run.logs if 'train' in log.phases]
-    logs = trained or run.logs
+    logs = _trainings(run) or run.logs
     facts = {**logs[-1].summary} if logs else {}
     facts.pop('log', None)
     iterations = [
@@ -215,24 +215,33 @@ def _settings(run: Run) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _trainings(run: Run) -> list[Log]:
+    return [log for log in run.logs if 'train' in log.phases]
+
+
 def _environment(run: Run) -> dict[str, str]:
-    return run.logs[-1].environment if run.logs else {}
+    logs = _trainings(run) or run.logs
+    return logs[-1].environment if logs else {}
 
 
 def _cost(run: Run) -> dict[str, str]:
     """Say what the run took, as far as it has written that down."""
-    trained = [log for log in run.logs if 'train' in log.phases]
-    spans = [log.end - log.begin for log in trained if log.begin and log.end]
+    timed = [
+        (log.end - log.begin, log.environment.get('GPU number', ''))
+        for log in _trainings(run)
+        if log.begin and log.end
+    ]
     cost = {}
-    total = sum(spans, timedelta())
-    if spans:
-        starts = f' in {len(spans)} starts' if len(spans) > 1 else ''
+    if timed:
+        starts = f' in {len(timed)} starts' if len(timed) > 1 else ''
+        total = sum((span for span, _ in timed), timedelta())
         cost['wall-clock time'] = f'{_span(total)}{starts}'
+    if timed and all(count.isdigit() for _, count in timed):
+        hours = sum(span.total_seconds() * int(n) for span, n in timed) / 3600
+        counts = ', then '.join(dict.fromkeys(count for _, count in timed))
+        word = 'process' if counts == '1' else 'processes'
+        cost['processes'] = f'{counts} {word}: {hours:.3g} process hours'
     world = _environment(run).get('GPU number', '')
-    if spans and world.isdigit():
-        hours = total.total_seconds() / 3600 * int(world)
-        word = 'process' if world == '1' else 'processes'
-        cost['processes'] = f'{world} {word}: {hours:.3g} process hours'
     gpus = {k: v for k, v in _environment(run).items() if k.startswith('GPU ')}
     gpus.pop('GPU number', None)
     if gpus:

@@ -83,20 +83,24 @@ def read_run(work_dir: Path) -> Run:
             'tools/test.py, with TIME/vis_data/scalars.json or TIME/TIME.log, got '
             f'neither{hint}'
         )
-    curves = read_curves(scalars)
+    starts = find_starts(work_dir)
+    curves = read_curves([start / SCALARS for start in starts])
     notes += curves.notes
-    logs = [read_log(path) for path in log_files]
+    logs = [
+        log
+        for log in map(read_log, log_files)
+        if log.path.parent in starts or 'train' not in log.phases
+    ]
     said = [log.steps_per_epoch for log in logs if log.steps_per_epoch]
     if said and curves.steps_per_epoch:  # of an unfinished epoch, curves say too few
         curves = curves._replace(steps_per_epoch=said[-1])
     tested = {path: read_metrics(path) for path in sorted(work_dir.iterdir())}
-    starts = find_starts(work_dir)[::-1]  # the newest first
-    config, text = _read_config(work_dir, starts)
+    config, text = _read_config(work_dir, starts[::-1])
     if text and config is None:
         notes.append('the config that the run wrote down cannot be read')
     sheets: dict[str, dict[int, Path]] = {}
     pictures = sorted(work_dir.glob('pictures/*.png'))
-    for path in sorted(work_dir.glob('*/vis_data/vis_image/*.png')):
+    for path in (p for s in starts for p in sorted(s.glob('vis_data/vis_image/*.png'))):
         if match := _SHEET.fullmatch(path.stem):
             # That of a later start replaces that of an earlier one.
             sheets.setdefault(match[1], {})[int(match[2])] = path
@@ -118,7 +122,7 @@ def read_run(work_dir: Path) -> Run:
         config,
         text,
         curves,
-        _read_record(starts, notes),
+        _read_record(starts[::-1], notes),
         logs,
         {path.name: metrics for path, metrics in tested.items() if metrics},
         report,
@@ -130,7 +134,7 @@ def read_run(work_dir: Path) -> Run:
 
 
 def _read_config(work_dir: Path, starts: list[Path]) -> tuple[Config | None, str]:
-    """Read the config of the last start, as text that is not run."""
+    """Read the config of the first start that has one, as text that is not run."""
     files = [path / 'vis_data/config.py' for path in starts]
     files += sorted(work_dir.glob('*.py'))
     for file in files:
@@ -145,7 +149,7 @@ def _read_config(work_dir: Path, starts: list[Path]) -> tuple[Config | None, str
 
 
 def _read_record(starts: list[Path], notes: list[str]) -> dict[str, Any]:
-    """Read what the last start that recorded it was; notes get what is damaged."""
+    """Read what the first start to record it was; notes get what is damaged."""
     for start in starts:
         if (start / NAME).is_file():
             try:
