@@ -135,3 +135,15 @@ def test_two_processes_share_the_videos_and_the_error(root, tmp_path):
     ((top1, top5),) = knn_accuracy(*sets, [3]).values()
     (row,) = logged(tmp_path)
     assert (row['knn/top1'], row['knn/top5'], row['step']) == (top1, top5, 0)
+
+
+def test_a_loop_by_iteration_counts_iterations(root, tmp_path):
+    """MMEngine's ends as one epoch, at whatever number of iterations."""
+    cfg = train_cfg(root, tmp_path, [hook_cfg(root, interval=2)])
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=5)
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler')
+    cfg.log_processor = dict(by_epoch=False)
+    Runner.from_cfg(cfg).train()
+    assert [row['step'] for row in logged(tmp_path)] == [0, 2, 4, 5]
+    (log,) = tmp_path.rglob('*.log')
+    assert 'Iter(knn) [4]' in log.read_text()

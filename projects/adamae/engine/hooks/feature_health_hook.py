@@ -96,7 +96,7 @@ class FeatureHealthHook(PeriodicHook):
         scalars |= _knn(vectors['rankme'][read], self._labels[read])
         runner.visualizer.add_scalars(scalars, step=step)
         texts = (f'{name}: {value:.4g}' for name, value in scalars.items())
-        runner.logger.info(f'Epoch(health) [{step}]  {"  ".join(texts)}')
+        self._log(runner, 'health', step, '  '.join(texts))
 
     def _extract(
         self, model: MAERecognizer, videos: FixedVideos

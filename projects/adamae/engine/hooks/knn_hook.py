@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import torch
 from mmaction.registry import DATASETS, HOOKS
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...datasets.from_config import names_and_labels
 from ...evaluation.features import extract
 from ...evaluation.knn import check_settings, knn_accuracy
 from ...utils.wrappers import unwrap_model
+from .periodic import EvaluationHook, counts_epochs
 from .training_state import preserve_training_state
 
 
 @HOOKS.register_module()
-class KnnHook(Hook):
+class KnnHook(EvaluationHook):
     """Classify videos by their nearest neighbors before training and every few epochs.
 
     Before, because that reads every video once: what cannot be read is found then, and
@@ -28,8 +28,8 @@ class KnnHook(Hook):
         train_dataset (dict): labeled dataset to find the neighbors in, with a
             pipeline that draws nothing at random.
         val_dataset (dict): dataset to classify, with the same pipeline.
-        interval (int): epochs from one evaluation to the next; the last epoch is
-            always followed by one. Defaults to 10.
+        interval (int): epochs, or in a loop by iteration iterations, from one
+            evaluation to the next; the last is always followed by one. Defaults to 10.
         k (int): number of neighbors. Defaults to 20.
         temperature (float): of their votes. Defaults to 0.07.
         batch_size (int): videos per batch. Defaults to 32.
@@ -67,15 +67,9 @@ class KnnHook(Hook):
             torch.from_numpy(names_and_labels(dataset)[1]) for dataset in self.datasets
         ]
         check_settings([self.k], self.temperature, len(self.datasets[0]))
-        self._evaluate(runner, runner.epoch)
+        self._evaluate(runner, runner.epoch if counts_epochs(runner) else runner.iter)
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Evaluate every ``interval`` epochs, and after the last one."""
-        due = self.every_n_epochs(runner, self.interval)
-        if due or self.is_last_train_epoch(runner):
-            self._evaluate(runner, runner.epoch + 1)
-
-    def _evaluate(self, runner: Runner, epoch: int) -> None:
+    def _evaluate(self, runner: Runner, done: int) -> None:
         model = unwrap_model(runner.model)
         device = next(model.parameters()).device
         with preserve_training_state(model):
@@ -89,8 +83,6 @@ class KnnHook(Hook):
         )[self.k]
         scalars = {'knn/top1': top1, 'knn/top5': top5}
         runner.message_hub.update_scalars(scalars)
-        runner.visualizer.add_scalars(scalars, step=epoch)
-        runner.logger.info(
-            f'Epoch(knn) [{epoch}]  '
-            + '  '.join(f'{name}: {value:.4f}' for name, value in scalars.items())
-        )
+        runner.visualizer.add_scalars(scalars, step=done)
+        values = '  '.join(f'{name}: {value:.4f}' for name, value in scalars.items())
+        self._log(runner, 'knn', done, values)

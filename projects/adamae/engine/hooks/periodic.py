@@ -1,4 +1,4 @@
-"""Evaluations a number of times in a run."""
+"""Evaluations every few epochs of a run, or every few iterations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,54 @@ _TIMES = 10
 _APART = 5000  # iterations
 
 
-class PeriodicHook(Hook):
+class EvaluationHook(Hook):
+    """Evaluate every ``interval`` epochs of a training, and at its end.
+
+    Loops by iteration count iterations instead.
+    """
+
+    interval: int | None
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Evaluate in a loop by iteration."""
+        if not counts_epochs(runner):
+            self._evaluate_if_due(runner, runner.iter + 1, runner.max_iters)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Evaluate in a loop by epoch."""
+        if counts_epochs(runner):
+            self._evaluate_if_due(runner, runner.epoch + 1, runner.max_epochs)
+
+    def _evaluate_if_due(self, runner: Runner, done: int, length: int) -> None:
+        every = self._every(runner)
+        if done == length or (every > 0 and done % every == 0):
+            self._evaluate(runner, done)
+
+    def _every(self, runner: Runner) -> int:
+        """Give the epochs (iterations) from one evaluation to the next, < 1: never."""
+        return -1 if self.interval is None else self.interval
+
+    @abstractmethod
+    def _evaluate(self, runner: Runner, done: int) -> None:
+        """Evaluate what so many epochs (iterations) have trained."""
+
+    def _log(self, runner: Runner, name: str, done: int, text: str) -> None:
+        unit = 'Epoch' if counts_epochs(runner) else 'Iter'
+        runner.logger.info(f'{unit}({name}) [{done}]  {text}')
+
+
+def counts_epochs(runner: Runner) -> bool:
+    """Whether a training is one by epoch, and not by iteration."""
+    return isinstance(runner.train_loop, EpochBasedTrainLoop)
+
+
+class PeriodicHook(EvaluationHook):
     """Look at a few fixed videos every few epochs of a pre-training, and at its end.
 
     Loops by iteration count iterations instead. Does nothing, with a line in the log,
@@ -52,24 +99,8 @@ class PeriodicHook(Hook):
         except ValueError as error:
             runner.logger.info(f'{name} is off: {error}')
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict | None = None,
-    ) -> None:
-        """Evaluate in a loop by iteration."""
-        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self._evaluate_if_due(runner, runner.iter + 1, runner.max_iters)
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Evaluate in a loop by epoch."""
-        if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self._evaluate_if_due(runner, runner.epoch + 1, runner.max_epochs)
-
-    def _evaluate_if_due(self, runner: Runner, done: int, length: int) -> None:
-        if self.videos and (done % self._every(runner) == 0 or done == length):
+    def _evaluate(self, runner: Runner, done: int) -> None:
+        if self.videos:
             self.evaluate(runner, self.videos, done)
 
     def _every(self, runner: Runner) -> int:
@@ -79,8 +110,7 @@ class PeriodicHook(Hook):
         iterations = runner.max_iters
         if iterations < _APART:
             return -1
-        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-        length = runner.max_epochs if by_epoch else iterations
+        length = runner.max_epochs if counts_epochs(runner) else iterations
         apart = max(_APART, iterations // _TIMES)
         return -(-apart * length // iterations)  # rounded up
 
