@@ -127,3 +127,27 @@ def test_page_follows_the_system_and_keeps_still(work_dir, tmp_path, monkeypatch
     done = open_page(tmp_path / 'page.html', *options, '--virtual-time-budget=5000')
     assert 'data-ready="true"' in done.stdout
     assert '>Pause<' not in done.stdout
+
+
+PHONE = """
+<iframe src="page.html" style="width: 390px; height: 844px"></iframe>
+<script>
+onload = () => {
+  const nav = document.querySelector('iframe').contentDocument.querySelector('nav');
+  const ends = [...nav.children].map((a) => a.getBoundingClientRect().right);
+  document.body.dataset.probe = Math.max(...ends) <= 390 - 16 ? 'all well' : ends;
+};
+</script>
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason='needs chromium')
+def test_all_sections_are_named_on_a_phone(work_dir, tmp_path, monkeypatch):
+    """In a frame: a window of chromium is at least 500 pixels wide."""
+    monkeypatch.setattr(page.playing, 'make_players', make_player)
+    page.write_report(work_dir, tmp_path / 'page.html', 1)
+    (tmp_path / 'phone.html').write_text(PHONE)
+    options = '--allow-file-access-from-files', '--dump-dom'
+    done = open_page(tmp_path / 'phone.html', *options, '--virtual-time-budget=5000')
+    assert 'data-probe="all well"' in done.stdout, done.stdout[-300:]
