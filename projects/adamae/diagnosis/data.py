@@ -24,6 +24,7 @@ from ..datasets.from_config import iter_datasets, iter_split_datasets, video_nam
 from ..datasets.preparers.duplicates import find_duplicates
 from ..datasets.preparers.survey import survey_videos
 from ..utils.environment import usable_cores
+from ..utils.text import describe_error
 from ..video.error import VideoError
 from ..video.reader import VideoReader
 from .finding import Examination
@@ -57,16 +58,13 @@ class Sample:
 
 
 def validation_labels(run: WorkFolder) -> list[int] | None:
-    """Read the labels of the held-out videos; None where that is not possible."""
-    try:
-        with _quiet():
-            labels = [
-                info['label']
-                for _, part in iter_split_datasets(run.cfg, ['val'])
-                for info in _infos(_build(run, part))
-            ]
-    except Exception:  # a data set of the user's own, or one that is gone
-        return None
+    """Read the labels of the held-out videos; None if these have none, or several."""
+    with _quiet():
+        labels = [
+            info.get('label')
+            for _, part in iter_split_datasets(run.cfg, ['val'])
+            for info in _infos(_build(run, part))
+        ]
     return labels if labels and all(isinstance(n, int) for n in labels) else None
 
 
@@ -87,10 +85,9 @@ def examine_data(run: WorkFolder, found: Examination) -> Sample | None:
         if not infos:
             raise ValueError('it lists nothing')
     except Exception as error:  # whatever its own classes say
-        text = ' '.join(str(error).split())
         found.unknown.append(
-            f'the videos: {key} cannot be read from {os.getcwd()} '
-            f'({type(error).__name__}: {text})'
+            f'the videos: {key} cannot be read from {os.getcwd()}: '
+            f'{describe_error(error)}'
         )
         return None
     names = [video_name(info) for info in infos]
@@ -239,11 +236,8 @@ def _examine_clips(
         try:
             standing += _standing(dataset, copy.deepcopy(info))
             packed = dataset.pipeline(copy.deepcopy(info))
-        except (VideoError, OSError) as error:
-            errors.append(str(error))
-            continue
         except Exception as error:  # a transform of the user's own
-            errors.append(f'{type(error).__name__}: {error}')
+            errors.append(describe_error(error))
             continue
         infos.append(info)
         batches.append(pseudo_collate([packed]))

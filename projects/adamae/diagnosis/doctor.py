@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..apis.models import load_model
 from ..engine.hooks.fault_report import random_state, set_random_state
 from ..models.mae_recognizer import MAERecognizer
 from ..utils.randomness import seed_generators
+from ..utils.text import describe_error
 from . import curves, data, weights
 from .finding import Examination, Finding
 from .work_folder import WorkFolder, read_work_folder
@@ -64,12 +64,13 @@ def examine(work_dir: str | Path) -> Examination:
             _examine_model(run, sample, found)
         finally:
             set_random_state(before, cpu)
-        labels = data.validation_labels(run)
+        labels = None
+        if run.cfg.model.get('cls_head'):
+            what = 'the labels of held-out videos'
+            labels = _attempt(found, what, data.validation_labels, run)
     _attempt(found, 'reports of faults', curves.examine_faults, run, found)
     _attempt(found, 'the loader', curves.examine_loader, run, found)
-    size = None
-    with suppress(Exception):  # it was told above
-        size = weights.encoder_size(run)
+    size = _attempt(found, 'the size of the weights', weights.encoder_size, run)
     _attempt(found, 'the loss', curves.examine_losses, run, found, labels, size)
     found.findings = [*{f.cause: f for f in reversed(found.findings)}.values()][::-1]
     return found
@@ -80,8 +81,7 @@ def _attempt(found: Examination, what: str, look: Callable, *arguments: Any) -> 
     try:
         return look(*arguments)
     except Exception as error:
-        text = ' '.join(str(error).split())
-        found.unknown.append(f'{what}: {type(error).__name__}: {text}')
+        found.unknown.append(f'{what}: {describe_error(error)}')
         return None
 
 

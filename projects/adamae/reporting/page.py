@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from ..diagnosis import Examination, examine
 from ..utils.config_text import find_setting
 from ..utils.fileio import atomic_path
-from ..utils.text import printable, shorten
+from ..utils.text import describe_error, printable, shorten
 from ..video.error import VideoError, one_line
 from ..video.reader import VideoReader
 from . import playing
@@ -161,7 +161,7 @@ def _diagnose(folder: Path, notes: list[str]) -> Examination | None:
         return examine(folder)
     # It reads what this page reads, and fails where that is damaged.
     except Exception as error:
-        notes.append(f'diagnosis: {one_line(error)}')
+        notes.append(f'diagnosis: {describe_error(error)}')
         return None
 
 
@@ -281,7 +281,7 @@ def _players(run: Run, count: int, notes: list[str]) -> list[playing.Player]:
     # Videos may be gone, and code or config may have changed since: the rest of the
     # page does not need them.
     except Exception as error:
-        players, problems = [], [one_line(error)]
+        players, problems = [], [describe_error(error)]
     notes += [f'masks over playing clips: {problem}' for problem in problems]
     return players
 

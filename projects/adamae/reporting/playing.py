@@ -12,8 +12,8 @@ from ..apis import pictures
 from ..apis.clips import Clip, dataset_clips
 from ..apis.models import load_model
 from ..models import MAERecognizer
-from ..utils.text import printable
-from ..video.error import VideoError, one_line
+from ..utils.text import describe_error, printable
+from ..video.error import VideoError
 from .images import Encoded, encode
 from .work_folder import Run
 
@@ -87,7 +87,7 @@ def make_players(run: Run, count: int, limit: int) -> tuple[list[Player], list[s
             model = load_model(cfg, str(path), MAERecognizer).to(get_device())
         # It may be damaged, or of another model; the next one need not be.
         except Exception as error:
-            notes.append(one_line(error))
+            notes.append(describe_error(error))
             continue
         if not clips:
             split = 'val' if cfg.get('val_dataloader') else 'train'
