@@ -65,7 +65,8 @@ def validation_labels(run: WorkFolder) -> list[int] | None:
             for _, part in iter_split_datasets(run.cfg, ['val'])
             for info in _infos(_build(run, part))
         ]
-    return labels if labels and all(isinstance(n, int) for n in labels) else None
+    known = [label for label in labels if isinstance(label, int)]
+    return known if known and len(known) == len(labels) else None
 
 
 def examine_data(run: WorkFolder, found: Examination) -> Sample | None:
