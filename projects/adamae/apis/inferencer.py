@@ -263,7 +263,7 @@ class AdaMAEInferencer(BaseInferencer):
         }
 
     def _masking(self, outcome: Outcome) -> dict[str, Any]:
-        clip, sample = _clip(outcome), outcome.sample
+        clip, sample = self._clip(outcome), outcome.sample
         assert sample is not None
         grid = self.model.backbone.token_grid
         filled = rebuild_clip(clip / 255, sample.mask, sample.pred, self._criterion())
@@ -278,13 +278,17 @@ class AdaMAEInferencer(BaseInferencer):
             found['probabilities'] = sample.probs.float().reshape(grid).numpy()
         return found
 
+    def _clip(self, outcome: Outcome) -> torch.Tensor:
+        assert outcome.packed is not None
+        return self.model.data_preprocessor.swap_colors(outcome.packed['inputs'][0])
+
     def _criterion(self) -> Any:
         return copy.deepcopy(self.model.criterion).cpu()
 
     def _draw(self, outcome: Outcome) -> np.ndarray:
         assert outcome.packed is not None and outcome.sample is not None
         if self.masks:
-            return mask_overlay(_clip(outcome), outcome.sample, self._criterion())
+            return mask_overlay(self._clip(outcome), outcome.sample, self._criterion())
         views = outcome.packed['inputs']
         prediction = to_prediction(outcome, activation_of(self.cfg.model.cls_head))
         lines = [
@@ -400,11 +404,6 @@ def _saved_config(checkpoint: str) -> Config:
         if isinstance(value, str):
             return read_config_text(value)
     raise ValueError(f'{checkpoint}: holds no config: name that of its training')
-
-
-def _clip(outcome: Outcome) -> torch.Tensor:
-    assert outcome.packed is not None
-    return outcome.packed['inputs'][0]
 
 
 def _data_sample(outcome: Outcome) -> ActionDataSample:

@@ -95,7 +95,9 @@ def look(
         ValueError: if no model has one of the rows.
     """
     found = {name: run_model(model, clip, seed) for name, model in models.items()}
-    return make_picture(clip.packed['inputs'][0], found, clip.name, rows)
+    preprocessor = next(iter(models.values())).data_preprocessor
+    pixels = preprocessor.swap_colors(clip.packed['inputs'][0])
+    return make_picture(pixels, found, clip.name, rows)
 
 
 class Drawn(NamedTuple):

@@ -12,7 +12,7 @@ from PIL import Image
 from ..utils.fileio import atomic_path
 from ..video.writer import encode_video
 from .picture import Picture
-from .rows import DARK, GRAY, LIGHT
+from .rows import BAD, DARK, GRAY, LIGHT
 from .sheet import OUTLINE, color_table
 
 #: Of moving pictures: slow, to see what the mask does.
@@ -59,7 +59,7 @@ def _with_palette(
     others that stand for another number.
     """
     fixed = [np.array([(255, 255, 255), (0, 0, 0), OUTLINE], np.uint8)]
-    fixed += [np.rint(np.array([DARK, LIGHT, (GRAY,) * 3]) * 255).astype(np.uint8)]
+    fixed += [np.rint(np.array([DARK, LIGHT, BAD, (GRAY,) * 3]) * 255).astype(np.uint8)]
     maps = {bar.cmap.name: bar for bar in colors if bar is not None}
     fixed += [color_table(bar, 60) for bar in maps.values()]
     kept = np.unique(np.concatenate(fixed), axis=0)

@@ -11,7 +11,7 @@ from mmaction.structures import ActionDataSample
 from torch import Tensor
 
 from ..models.losses import AdaMAELoss
-from ..utils.text import shorten
+from ..utils.text import printable, shorten
 from .rows import ROWS, Row, prediction_rows
 from .sheet import assemble, play
 
@@ -89,7 +89,7 @@ def make_picture(
     pixels = clip.float() / 255
     lines: dict[str, dict[str, Row]] = {}
     has: dict[str, Row] = {}
-    title = shorten(name, _MAX_NAME)
+    title = shorten(printable(name), _MAX_NAME)
     for model, (sample, criterion) in known.items():
         drawn = prediction_rows(pixels, sample, criterion, frames)
         has |= drawn

@@ -28,6 +28,8 @@ ROWS = (
 )
 GRAY = 0.5
 DARK, LIGHT = (0.16, 0.18, 0.22), (0.94, 0.94, 0.94)
+#: In the place of NaN, which no color scale has.
+BAD = (1.0, 0.0, 1.0)
 
 
 class Row(NamedTuple):
@@ -145,8 +147,10 @@ def prediction_rows(
     gray = _uint8(np.array(GRAY))
     video = shown(clip)
     # A few hopeless tokens must not turn all others black.
-    errors = _colors('magma', error[mask].quantile(0.98))
-    errors.set_array(error[mask].numpy())
+    errors = _colors('magma', error[mask], 0.98)
+    known = error[mask & ~error.isnan()]
+    if len(known):
+        errors.set_array(known.numpy())
     error_colors = np.where(hidden, _paint(errors, error), gray)
 
     rows = {
@@ -163,23 +167,36 @@ def prediction_rows(
     rows['error'] = Row(painted(error_colors), '(gray: visible)', errors, True)
     if 'probs' in sample:
         relative = sample.probs.float() * len(mask)
-        probs = _colors('viridis', relative.max())
+        probs = _colors('viridis', relative, 1.0)
         images = painted(_paint(probs, relative))
         rows['probability'] = Row(images, '(1: uniform)', probs, True)
     images = painted(_uint8(np.where(hidden, DARK, LIGHT)))
     rows['mask'] = Row(images, '(light: visible)', outlined=True)
+    bad = {
+        'error': error.isnan().any(),
+        'probability': 'probs' in sample and sample.probs.isnan().any(),
+        **dict.fromkeys(('prediction', 'honest prediction'), sample.pred.isnan().any()),
+    }
+    for name in rows.keys() & {name for name, is_bad in bad.items() if is_bad}:
+        rows[name] = rows[name]._replace(note=f'{rows[name].note[:-1]}; magenta: NaN)')
     return rows
 
 
-def _colors(cmap: str, top: Tensor) -> ScalarMappable:
-    norm = mpl.colors.Normalize(0, max(float(top), 1e-6))
-    return ScalarMappable(norm, mpl.colormaps[cmap])
+def _colors(cmap: str, values: Tensor, share: float) -> ScalarMappable:
+    """Scale colors from 0 to what this share of the finite values is below."""
+    known = values[values.isfinite()]
+    top = float(known.quantile(share)) if len(known) else 0.0
+    norm = mpl.colors.Normalize(0, max(top, 1e-6))
+    return ScalarMappable(norm, mpl.colormaps[cmap].with_extremes(bad=BAD))
 
 
 def _paint(colors: ScalarMappable, values: Tensor) -> np.ndarray:
     """Give the colors of numbers: uint8, shape (N, 3)."""
-    return _uint8(np.asarray(colors.cmap(colors.norm(values.numpy())))[..., :3])
+    shares = colors.norm(np.ma.masked_invalid(values.clamp_max(1e30).numpy()))
+    return _uint8(np.asarray(colors.cmap(shares))[..., :3])
 
 
 def _uint8(images: np.ndarray) -> np.ndarray:
+    if np.isnan(images).any():
+        images = np.where(np.isnan(images).any(-1, keepdims=True), BAD, images)
     return np.rint(images.clip(0, 1) * 255).astype(np.uint8)

@@ -55,7 +55,8 @@ class PretrainVisualizationHook(PeriodicHook):
                 seed_generators(self.seed, number)
                 sample = model.val_step(pseudo_collate([packed]))[0]
                 known = {'': (sample, model.criterion)}
-                picture = make_picture(packed['inputs'][0], known, name)
+                pixels = model.data_preprocessor.swap_colors(packed['inputs'][0])
+                picture = make_picture(pixels, known, name)
                 runner.visualizer.add_image(
                     f'masked_video_{number}', picture.sheet(), step
                 )

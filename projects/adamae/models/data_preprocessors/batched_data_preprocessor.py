@@ -55,9 +55,7 @@ class BatchedDataPreprocessor(ActionDataPreprocessor):
         """
         if not isinstance(inputs, Tensor):
             return super().preprocess(inputs, data_samples, training)
-        batch = inputs
-        if self.to_rgb:
-            batch = batch.flip(-4 if self.format_shape == 'NCTHW' else -3)
+        batch = self.swap_colors(inputs)
         if hasattr(self, 'mean'):
             batch = (batch - self.mean).div_(self.std)
         elif self.to_float32:
@@ -65,6 +63,12 @@ class BatchedDataPreprocessor(ActionDataPreprocessor):
         if training and self.blending is not None:
             batch, data_samples = self.blending(batch, data_samples)
         return batch, data_samples
+
+    def swap_colors(self, clips: Tensor) -> Tensor:
+        """Put the channels of clips in the order of the model, where it is another."""
+        if not self.to_rgb:
+            return clips
+        return clips.flip(-4 if self.format_shape == 'NCTHW' else -3)
 
     def _fits(self, inputs: Any) -> bool:
         """Whether these are clips that make one tensor."""
