@@ -44,6 +44,7 @@ class KnownModel:
     def __init__(self, norm_pix):
         self.criterion = AdaMAELoss(norm_pix=norm_pix, **SHAPE)
         self.backbone = types.SimpleNamespace(clip_size=(8, 32, 32))
+        self.data_preprocessor = BatchedDataPreprocessor(format_shape='NCTHW')
 
     def val_step(self, data):
         sample = ActionDataSample()
