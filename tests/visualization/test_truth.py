@@ -12,6 +12,7 @@ from PIL import Image
 
 from projects.adamae.apis import pictures
 from projects.adamae.apis.clips import video_clips
+from projects.adamae.models.data_preprocessors import BatchedDataPreprocessor
 from projects.adamae.models.losses import AdaMAELoss, SpatiotemporalMAELoss
 from projects.adamae.models.tokens import patchify, token_statistics
 from projects.adamae.video.writer import encode_video
