@@ -14,6 +14,7 @@ from projects.adamae_files import (
     shipped_config,
     similar_models,
 )
+from projects.adamae_process import ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -103,4 +104,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()
