@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except FileExistsError as error:
         reason = f'expected a new file, got {error.filename}; name another one'
     except OSError as error:
-        reason = str(error)
+        reason = f'{error.filename}: {error.strerror}' if error.filename else str(error)
     else:
         return
     print(f'error: {reason}', file=sys.stderr)
