@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae import launch
     from projects.adamae.checkpoints import CheckpointMismatch
     from projects.adamae.engine.hooks import CheckpointNotSaved
+    from projects.adamae.evaluation.knn import KnnSettingsError
     from projects.adamae.video.error import VideoError
 
     with launch.errors_in_one_line(FileNotFoundError, TimeoutError, ValueError):
@@ -69,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.report_schedule(runner)
         launch.report_videos(runner)
         launch.record_run(runner, 'train')
-    kinds = CheckpointMismatch, CheckpointNotSaved, FloatingPointError, VideoError
-    with launch.errors_in_one_line(*kinds):
+    kinds = CheckpointMismatch, CheckpointNotSaved, FloatingPointError
+    with launch.errors_in_one_line(*kinds, KnnSettingsError, VideoError):
         runner.train()
     launch.end_distributed()
 

@@ -174,6 +174,19 @@ def test_arguments(toy, pretrain, tmp_path, capsys, command, message):
     assert message in line
 
 
+def test_settings_of_the_knn_hook(pretrain, tmp_path, capsys):
+    cfg = Config.fromfile(pretrain)
+    dataset = cfg.train_dataloader.dataset
+    hook = dict(type='KnnHook', train_dataset=dataset, val_dataset=dataset)
+    for name, value in (('k', 1000), ('k', 0), ('temperature', -1)):
+        cfg.custom_hooks = [{**hook, 'num_workers': 0, 'k': 2, name: value}]
+        cfg.dump(tmp_path / 'knn.py')
+        work_dir = f'--work-dir={tmp_path / "run"}'
+        line = error_line(capsys, 'train', tmp_path / 'knn.py', work_dir)
+        assert line.startswith(f'custom_hooks: KnnHook.{name}: expected ')
+        assert line.endswith(f'got {value}')
+
+
 def test_a_mistake_of_ours_leaves_its_traceback(toy, tmp_path, capsys, monkeypatch):
     def fail(runner):
         raise LookupError('what nobody thought of')
