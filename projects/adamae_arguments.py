@@ -5,7 +5,6 @@ are parsed; this module lies outside and imports nothing.
 """
 
 import os
-import sys
 from argparse import (
     SUPPRESS,
     Action,
@@ -14,26 +13,11 @@ from argparse import (
     ArgumentTypeError,
     Namespace,
 )
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 SPLITS = ('train', 'val', 'test')
-
-
-@contextmanager
-def environment() -> Iterator[None]:
-    """End with one line where a package that is imported inside is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        print(
-            f'{sys.executable}: expected a Python with the packages of this project, '
-            f'got one without {error.name}; take that of the environment (README.md)',
-            file=sys.stderr,
-        )
-        raise SystemExit(2) from None
 
 
 class CfgOptions(Action):
@@ -131,5 +115,5 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         '--launcher',
         choices=LAUNCHERS,
         default='none',
-        help='what starts the processes; set by dist_*.sh and slurm_*.sh',
+        help='what starts the processes; given by the launchers for several GPUs',
     )

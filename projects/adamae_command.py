@@ -72,7 +72,7 @@ def commands() -> dict[str, dict[str, Path]]:
     known = {path for names in groups.values() for path in names.values()}
     found = (*TOOLS.glob('[!_]*.py'), *TOOLS.glob('data/[!_]*.py'))
     groups[OTHER] = {
-        path.stem.replace('_', '-'): path
+        _name_of_file(path.name): path
         for path in sorted(found)
         if path not in known and path.name not in _HIDDEN
     }
@@ -89,6 +89,22 @@ def find_tool(name: str) -> Path | None:
     return None
 
 
+def tool_name(tool: str) -> str:
+    """Give the name that a message uses for a tool.
+
+    Args:
+        tool (str): its file below ``tools``, such as ``'data/prepare.py'``.
+
+    Returns:
+        str: ``'adamae prepare'`` if the package is installed, and else
+        ``'tools/data/prepare.py'``, as a reader of this checkout's pages knows it.
+    """
+    if not IS_INSTALLED:
+        return f'tools/{tool}'
+    names = {file: n for group in GROUPS.values() for n, file in group.items()}
+    return f'adamae {names.get(tool) or _name_of_file(tool)}'
+
+
 def command_line(tool: str, *arguments: object) -> str:
     """Write a command that runs a tool from the present folder.
 
@@ -97,17 +113,19 @@ def command_line(tool: str, *arguments: object) -> str:
         *arguments (object): of its command line, as text.
 
     Returns:
-        str: quoted for a shell; by the command if the package is installed, and else
-        by the file, as a reader of this checkout's pages knows it.
+        str: quoted for a shell; what runs is named as by :func:`tool_name`.
     """
     path, here = TOOLS / tool, Path.cwd()
     if IS_INSTALLED:
-        names = {path: n for group in commands().values() for n, path in group.items()}
-        start = ['adamae', names[path]]
+        start = tool_name(tool).split()
     else:
         below = path.is_relative_to(here)
         start = ['python', str(path.relative_to(here) if below else path)]
     return shlex.join([*start, *map(str, arguments)])
+
+
+def _name_of_file(tool: str) -> str:
+    return Path(tool).stem.replace('_', '-')
 
 
 def _summary(path: Path) -> str:
@@ -147,8 +165,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(2)
     if path.suffix == '.sh':
         sys.stdout.flush()
-        python = {'PYTHON': sys.executable}
-        os.execvpe('bash', ['bash', str(path), *arguments], {**python, **os.environ})
+        env = {'PYTHON': sys.executable, **os.environ}
+        env['CALLED_AS'] = f'adamae {name}'  # in its usage
+        os.execvpe('bash', ['bash', str(path), *arguments], env)
     # As `python FILE`, but for its name in the help, which runpy would change.
     sys.argv = [f'adamae {name}', *arguments]
     loader = SourceFileLoader('__main__', str(path))

@@ -1,4 +1,4 @@
-"""How the process of a tool ends: by a signal, and with its launcher.
+"""How the process of a tool ends: by a signal, with its launcher, in one line.
 
 It lies outside of ``projects.adamae``, whose import takes seconds: signals of those
 seconds are meant, too.
@@ -8,11 +8,48 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+
+from projects.adamae_command import tool_name
+from projects.adamae_files import IS_INSTALLED, TOOLS
 
 # What _torchrun.py says of itself to its processes.
 LAUNCHER_PID = 'ADAMAE_LAUNCHER_PID'
 _PR_SET_PDEATHSIG = 1
+
+
+@contextmanager
+def ends_in_one_line() -> Iterator[None]:
+    """Let Ctrl-C and a missing package end a tool in one line, with code 130 or 2.
+
+    Every tool enters it first, as torch and MMAction2 take seconds to import; while it
+    works, ``launch.errors_in_one_line`` says more. A tool that a launcher of an
+    installed package runs by its file calls itself as the reader knows it.
+    """
+    script = Path(sys.argv[0])
+    if IS_INSTALLED and script.is_relative_to(TOOLS) and script.name[0] != '_':
+        sys.argv[0] = tool_name(str(script.relative_to(TOOLS)))
+    try:
+        yield
+    except KeyboardInterrupt:
+        text, code = '\nstopped', 128 + signal.SIGINT
+    except ModuleNotFoundError as error:
+        if (error.name or 'projects').partition('.')[0] == 'projects':  # a mistake here
+            raise
+        text, code = (
+            f'error: {sys.executable}: expected a Python with the packages of this '
+            f'project, got one without {error.name}; use that of the environment in '
+            'which it is installed',
+            2,
+        )
+    else:
+        return
+    if _is_first_process():
+        print(text, file=sys.stderr)
+    raise SystemExit(code)
 
 
 def end_on_signals() -> None:
@@ -41,8 +78,13 @@ def end_with_launcher() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    if os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0')) == '0':
+    if _is_first_process():
         name = signal.Signals(number).name
         text = f'stopped by {name} outside of training: nothing to save\n'
         os.write(2, text.encode())
     os._exit(128 + number)
+
+
+def _is_first_process() -> bool:
+    """Whether no other process of this machine says the same."""
+    return os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', '0')) == '0'

@@ -80,7 +80,7 @@ def test_wheel(wheel, tmp_path):
     assert code == {n for n in ours if not n.startswith('adamae_package/')}
     configs = files_in(CONFIGS, '*.py', '*.yml')
     tools = [path for group in commands().values() for path in group.values()]
-    tools += [*ROOT.glob('tools/_*')]
+    tools += [*ROOT.glob('tools/_*'), *ROOT.glob('tools/**/projects/__init__.py')]
     mim = {f'configs/adamae/{name}' for name in configs} | {'model-index.yml'}
     mim |= {f'tools/{p.relative_to(ROOT / "tools")}' for p in tools if p.is_file()}
     package = {f'.mim/{name}' for name in mim}

@@ -14,12 +14,13 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from torch.distributed import DistError, launcher, run
-from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from projects.adamae_process import LAUNCHER_PID, ends_in_one_line
 
-from projects.adamae_process import LAUNCHER_PID
+with ends_in_one_line():
+    from torch.distributed import DistError, launcher, run
+    from torch.distributed.elastic.agent.server import local_elastic_agent
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 # What a process exits with when it has said why itself.
@@ -28,7 +29,7 @@ REPORTED = 2, *(128 + number for number in SIGNALS)
 SECONDS_TO_SAVE = 120
 
 
-class Agent(LocalElasticAgent):
+class Agent(local_elastic_agent.LocalElasticAgent):
     """torchrun's, which leaves the processes time to save when they are to stop."""
 
     def _monitor_workers(self, group: Any) -> Any:

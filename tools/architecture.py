@@ -6,6 +6,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from projects.adamae_process import ends_in_one_line
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'projects.adamae'
 # From the bottom to the top. A module may import its own package and any floor below.
@@ -168,4 +170,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

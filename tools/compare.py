@@ -8,6 +8,8 @@ read.
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
+from projects.adamae_process import ends_in_one_line
+
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
@@ -40,4 +42,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

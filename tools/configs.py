@@ -14,6 +14,7 @@ from projects.adamae_files import (
     shipped_config,
     similar_models,
 )
+from projects.adamae_process import ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except FileExistsError as error:
         reason = f'expected a new file, got {error.filename}; name another one'
     except OSError as error:
-        reason = str(error)
+        reason = f'{error.filename}: {error.strerror}' if error.filename else str(error)
     else:
         return
     print(f'error: {reason}', file=sys.stderr)
@@ -103,4 +104,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
+from projects.adamae_process import ends_in_one_line
+
 FAMILIES = ('ours', 'released', 'transformers', 'mmaction')
 
 
@@ -44,4 +46,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from projects.adamae_command import command_line
 from projects.adamae_files import TOOLS
+from projects.adamae_process import ends_in_one_line
 
 # Found by name from any folder.
 PRETRAIN = 'configs/demo/motion_pretrain.py'
@@ -174,4 +175,5 @@ def demo(args: Namespace) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

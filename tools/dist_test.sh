@@ -2,8 +2,8 @@
 # Test with several processes, one per GPU (or on CPUs, where there is no GPU).
 set -euo pipefail
 usage() {
-    cat <<'USAGE'
-usage: dist_test.sh CONFIG CHECKPOINT GPUS [ARGUMENTS OF test.py...]
+    cat <<USAGE
+usage: ${CALLED_AS:-dist_test.sh} CONFIG CHECKPOINT GPUS [ARGUMENTS OF test...]
 several nodes: start it on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set;
 PYTHON names the interpreter (default: python)
 USAGE

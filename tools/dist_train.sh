@@ -2,8 +2,8 @@
 # Train with several processes, one per GPU (or on CPUs, where there is no GPU).
 set -euo pipefail
 usage() {
-    cat <<'USAGE'
-usage: dist_train.sh CONFIG GPUS [ARGUMENTS OF train.py...]
+    cat <<USAGE
+usage: ${CALLED_AS:-dist_train.sh} CONFIG GPUS [ARGUMENTS OF train...]
 several nodes: start it on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set;
 MAX_RESTARTS (default 0): how often all processes start again after one has died, and
 resume (one machine)

@@ -9,6 +9,8 @@ that training was started in. Exit code 0: the run looks healthy; 1: there are f
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
+from projects.adamae_process import ends_in_one_line
+
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
@@ -42,4 +44,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

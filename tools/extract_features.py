@@ -11,6 +11,7 @@ from math import ceil
 from pathlib import Path
 
 from projects.adamae_arguments import SPLITS, add_reading_arguments
+from projects.adamae_process import ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -77,4 +78,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from projects.adamae_arguments import SPLITS, add_reading_arguments
+from projects.adamae_process import ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -85,4 +86,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

@@ -11,6 +11,8 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import fields
 
+from projects.adamae_process import ends_in_one_line
+
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
@@ -78,4 +80,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

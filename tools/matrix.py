@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from projects.adamae_process import ends_in_one_line
+
 ROOT = Path(__file__).resolve().parents[1]
 UV = sys.executable, '-m', 'uv'
 TESTS = (
@@ -333,4 +335,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

@@ -1,11 +1,13 @@
 """Run one of MMAction2's own tools on configs and checkpoints of this project.
 
-For example: mm.py confusion_matrix CONFIG CHECKPOINT --show-path matrix.png. Which of
-them work, and with which arguments: docs/mmaction2_tools.md.
+For example: %(prog)s confusion_matrix CONFIG CHECKPOINT --show-path matrix.png. Which
+of them work, and with which arguments: docs/mmaction2_tools.md.
 """
 
 from argparse import REMAINDER, ArgumentParser, Namespace
 from collections.abc import Sequence
+
+from projects.adamae_process import ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -32,4 +34,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

@@ -5,23 +5,15 @@ measured, says why, and prints the next commands. The configs go into ./configs.
 """
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-try:
-    from projects.adamae_arguments import COUNT, environment
-    from projects.adamae_command import command_line
-    from projects.adamae_files import CONFIGS, IS_INSTALLED, SCOPE
-except ModuleNotFoundError as error:
-    print(
-        f'{sys.executable}: expected a Python in which this project is installed, got '
-        f'one without {error.name}; take that of the environment (README.md)',
-        file=sys.stderr,
-    )
-    sys.exit(2)
+from projects.adamae_arguments import COUNT
+from projects.adamae_command import command_line, tool_name
+from projects.adamae_files import CONFIGS, IS_INSTALLED, SCOPE
+from projects.adamae_process import ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -47,7 +39,8 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--kind',
         default='folder',
-        help='of the labels, as in tools/data/prepare.py (default: %(default)s)',
+        help=f'of the labels, as in {tool_name("data/prepare.py")} (default: '
+        '%(default)s)',
     )
     parser.add_argument(
         '--no-flip',
@@ -78,11 +71,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
     # These take seconds, and --help does not need them.
-    with environment():
-        from projects.adamae import launch
-        from projects.adamae.datasets.preparers import own_configs, prepare
-        from projects.adamae.datasets.preparers.recommend import recommend
-        from projects.adamae.utils.text import printable
+    from projects.adamae import launch
+    from projects.adamae.datasets.preparers import own_configs, prepare
+    from projects.adamae.datasets.preparers.recommend import recommend
+    from projects.adamae.utils.text import printable
 
     with launch.errors_in_one_line(OSError, ValueError, interrupted=launch.GO_ON):
         own_configs.require_name(args.name)
@@ -154,4 +146,5 @@ def _next_commands(written: dict[str, Path], plan: Any) -> list[str]:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

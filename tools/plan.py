@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from projects.adamae_arguments import COUNT, add_cfg_options, whole_number
-from projects.adamae_process import end_on_signals
+from projects.adamae_process import end_on_signals, ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -105,4 +105,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == '__main__':
     end_on_signals()
-    main()
+    with ends_in_one_line():
+        main()

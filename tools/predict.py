@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from projects.adamae_arguments import COUNT, add_cfg_options
+from projects.adamae_process import ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -86,4 +87,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

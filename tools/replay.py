@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from projects.adamae_arguments import add_cfg_options
+from projects.adamae_process import ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -120,4 +121,5 @@ def _some(names: Sequence[str]) -> str:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from projects.adamae_arguments import whole_number
+from projects.adamae_process import ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -47,4 +48,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

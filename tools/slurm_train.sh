@@ -2,8 +2,8 @@
 # Train on a Slurm cluster, one process a GPU.
 set -euo pipefail
 usage() {
-    cat <<'USAGE'
-usage: slurm_train.sh PARTITION JOB_NAME CONFIG [ARGUMENTS OF train.py...]
+    cat <<USAGE
+usage: ${CALLED_AS:-slurm_train.sh} PARTITION JOB_NAME CONFIG [ARGUMENTS OF train...]
 environment: GPUS (in all, default 8), GPUS_PER_NODE (8), CPUS_PER_TASK (5),
 SRUN_ARGS (more arguments of srun), PYTHON (the interpreter, default: python),
 SECONDS_BEFORE_END (of the time limit: save and go on in a new job, default 300),

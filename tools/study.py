@@ -29,7 +29,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projects.adamae_arguments import COUNT, SEED
+from projects.adamae_command import tool_name
 from projects.adamae_files import CONFIGS
+from projects.adamae_process import ends_in_one_line
 
 if TYPE_CHECKING:
     from projects.adamae.analysis import study
@@ -138,7 +140,7 @@ def motion_study(args: Namespace) -> StudyPlan:
     os.environ['MOTION_DATA'] = str(data)
     if not (data / 'dataset.json').exists():
         raise FileNotFoundError(
-            f'no dataset in {data}; see tools/make_motion_dataset.py'
+            f'no dataset in {data}; see {tool_name("make_motion_dataset.py")}'
         )
     judges = study.Judges(study.FINETUNE, study.LINEAR, study.FINETUNE)
     return StudyPlan([*pretrain, study.SCRATCH], judges, {}, [], [], {})
@@ -204,4 +206,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

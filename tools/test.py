@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from projects.adamae_arguments import add_common_arguments
-from projects.adamae_process import end_with_launcher
+from projects.adamae_process import end_with_launcher, ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -55,4 +55,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == '__main__':
     end_with_launcher()
-    main()
+    with ends_in_one_line():
+        main()

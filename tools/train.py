@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from projects.adamae_arguments import SEED, add_common_arguments
-from projects.adamae_process import end_on_signals, end_with_launcher
+from projects.adamae_process import end_on_signals, end_with_launcher, ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae import launch
     from projects.adamae.checkpoints import CheckpointMismatch
     from projects.adamae.engine.hooks import CheckpointNotSaved
+    from projects.adamae.evaluation.knn import KnnSettingsError
     from projects.adamae.video.error import VideoError
 
     with launch.errors_in_one_line(FileNotFoundError, TimeoutError, ValueError):
@@ -69,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         launch.report_schedule(runner)
         launch.report_videos(runner)
         launch.record_run(runner, 'train')
-    kinds = CheckpointMismatch, CheckpointNotSaved, FloatingPointError, VideoError
-    with launch.errors_in_one_line(*kinds):
+    kinds = CheckpointMismatch, CheckpointNotSaved, FloatingPointError
+    with launch.errors_in_one_line(*kinds, KnnSettingsError, VideoError):
         runner.train()
     launch.end_distributed()
 
@@ -78,4 +79,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == '__main__':
     end_on_signals()
     end_with_launcher()
-    main()
+    with ends_in_one_line():
+        main()

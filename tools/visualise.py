@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from projects.adamae_process import ends_in_one_line
+
 TOOL = Path(__file__).with_name('visualize.py')
 
 
@@ -15,4 +17,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

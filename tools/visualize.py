@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projects.adamae_arguments import COUNT, SEED, add_cfg_options
+from projects.adamae_process import ends_in_one_line
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -177,4 +178,5 @@ def unique(name: str, others: Collection[str]) -> str:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

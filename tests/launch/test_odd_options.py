@@ -143,9 +143,9 @@ def test_settings_of_training(pretrain, tmp_path, capsys, key, value, message):
     [
         ('train {pretrain} --seed=-1', 'from 0 to 4294967295'),
         ('train {pretrain} --resume=', 'checkpoint not found'),
-        ('train {pretrain} --work-dir={tmp}/file', 'File exists'),
-        ('train {pretrain} --work-dir={tmp}/file/x', 'Not a directory'),
-        ('train {pretrain} --work-dir={tmp}/dangling', 'File exists'),
+        ('train {pretrain} --work-dir={tmp}/file', 'it is a file, not a folder'),
+        ('train {pretrain} --work-dir={tmp}/file/x', '/file is a file, not a folder'),
+        ('train {pretrain} --work-dir={tmp}/dangling', 'is a link to nothing'),
         ('train {pretrain} --work-dir={tmp}/' + 'x' * 300, 'File name too long'),
         ('train {pretrain} --work-dir=a\0b', r'a\x00b'),
         ('train {pretrain} --work-dir=s3://bucket/run', 'a URL'),
@@ -155,10 +155,12 @@ def test_settings_of_training(pretrain, tmp_path, capsys, key, value, message):
         ('test {toy} {weights} --dump=a\0b/c.pkl', r'a\x00b'),
         ('visualize {pretrain} {weights} --num=0', 'whole number from 1'),
         ('visualize {pretrain} {weights} --frame-interval=-2', 'whole number from 1'),
-        ('visualize {pretrain} {weights} --out={tmp}/file', 'File exists'),
+        ('visualize {pretrain} {weights} --out={tmp}/file', 'it is a file, not'),
         ('extract_features {toy} {weights} {tmp}/file/x.npy', 'OUT: expected a folder'),
-        ('convert_checkpoint {weights} {tmp}/file/x.pth', 'file'),
+        ('convert_checkpoint {weights} {tmp}/file/x.pth', 'it is a file, not'),
         ('convert_checkpoint {weights} a\0b.pth', 'with NUL in it'),
+        ('make_motion_dataset {tmp}/file --num-train=8', 'it is a file, not a folder'),
+        ('make_motion_dataset {tmp}/file/x --num-train=8', '/file is a file, not'),
     ],
 )
 def test_arguments(toy, pretrain, tmp_path, capsys, command, message):
@@ -170,6 +172,19 @@ def test_arguments(toy, pretrain, tmp_path, capsys, command, message):
     places = dict(toy=toy, pretrain=pretrain, tmp=tmp_path, weights=weights)
     line = error_line(capsys, *(part.format(**places) for part in command.split(' ')))
     assert message in line
+
+
+def test_settings_of_the_knn_hook(pretrain, tmp_path, capsys):
+    cfg = Config.fromfile(pretrain)
+    dataset = cfg.train_dataloader.dataset
+    hook = dict(type='KnnHook', train_dataset=dataset, val_dataset=dataset)
+    for name, value in (('k', 1000), ('k', 0), ('temperature', -1)):
+        cfg.custom_hooks = [{**hook, 'num_workers': 0, 'k': 2, name: value}]
+        cfg.dump(tmp_path / 'knn.py')
+        work_dir = f'--work-dir={tmp_path / "run"}'
+        line = error_line(capsys, 'train', tmp_path / 'knn.py', work_dir)
+        assert line.startswith(f'custom_hooks: KnnHook.{name}: expected ')
+        assert line.endswith(f'got {value}')
 
 
 def test_a_mistake_of_ours_leaves_its_traceback(toy, tmp_path, capsys, monkeypatch):

@@ -1,6 +1,8 @@
 """The command ``adamae``: its table, its help, and what it starts."""
 
+import ast
 import os
+import re
 
 import pytest
 
@@ -56,9 +58,12 @@ def test_shell_scripts_have_help(name):
     command = ROOT / 'projects/adamae_command.py'
     done = run_command(command, name, '--help')
     assert done.returncode == 0 and not done.stderr
-    assert done.stdout.startswith(f'usage: {name.replace("-", "_")}.sh ')
+    assert done.stdout.startswith(f'usage: adamae {name} ')
     wrong = run_command(command, name, 'config.py')
     assert wrong.returncode == 2 and wrong.stderr == done.stdout
+    file = f'{name.replace("-", "_")}.sh'
+    by_file = run_command(ROOT / 'tools' / file, '-h')
+    assert by_file.stdout == done.stdout.replace(f'adamae {name}', file)
 
 
 def test_shell_scripts_use_the_same_python(tmp_path):
@@ -94,6 +99,50 @@ def test_command_lines_to_show(monkeypatch, tmp_path):
     assert shown == f'python {ROOT}/tools/train.py'
     monkeypatch.setattr(adamae_command, 'IS_INSTALLED', True)
     assert adamae_command.command_line('data/prepare.py', 1) == 'adamae prepare 1'
+
+
+def test_names_of_tools(monkeypatch):
+    assert adamae_command.tool_name('data/prepare.py') == 'tools/data/prepare.py'
+    monkeypatch.setattr(adamae_command, 'IS_INSTALLED', True)
+    assert adamae_command.tool_name('dist_train.sh') == 'adamae dist-train'
+    for names in commands().values():
+        for name, path in names.items():
+            tool = str(path.relative_to(adamae_command.TOOLS))
+            assert adamae_command.tool_name(tool) == f'adamae {name}'
+
+
+def _messages(path):
+    """Text of a file that is no docstring, but for those a tool prints as its help."""
+    tree = ast.parse(path.read_text('utf-8'))
+    docs = set()
+    for node in ast.walk(tree):
+        is_help = isinstance(node, ast.Module) and 'tools' in path.parts
+        if hasattr(node, 'body') and isinstance(node.body, list) and not is_help:
+            docs |= {id(n.value) for n in node.body if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if id(node) not in docs:
+                yield node.value
+
+
+def test_no_message_names_a_file_of_a_tool():
+    tools = [path for names in commands().values() for path in names.values()]
+    names = '|'.join(re.escape(path.name) for path in tools)
+    # Alone, it is an argument of what runs or names a tool.
+    named = re.compile(rf'tools/[\w/]+\.(py|sh)|\S\s+({names})|\b({names})\s+\S')
+    ours = [*ROOT.glob('projects/**/*.py'), *(p for p in tools if p.suffix == '.py')]
+    found = [(p.name, s) for p in ours for s in _messages(p) if named.search(s)]
+    pages = ROOT.glob('projects/adamae/reporting/templates/*')
+    found += [(p.name, s[0]) for p in pages for s in named.finditer(p.read_text())]
+    # Nobody sees it: what tells a page of ours from another file.
+    assert found == [('report.html', 'tools/report.py')]
+
+
+def test_messages_name_tools_that_exist():
+    calls = re.compile(r'\b(?:tool_name|command_line)\(\s*[\'"]([^\'"]+)[\'"]')
+    texts = [p.read_text('utf-8') for p in ROOT.glob('projects/**/*.py')]
+    names = {name for text in texts for name in calls.findall(text)}
+    assert len(names) > 10 and all((ROOT / 'tools' / name).is_file() for name in names)
 
 
 def test_configs_by_name(monkeypatch, tmp_path):

@@ -127,6 +127,31 @@ def test_what_differs_is_grouped_and_named_as_options_are(tmp_path, capsys):
     assert found['groups']['weights'] == [{'key': 'sha256', 'new': '3' * 64}]
 
 
+def test_a_resumed_run_is_the_same_run_and_another_start_another(tmp_path, capsys):
+    plain = write_run(tmp_path / 'plain', config__load_from=None)
+    resumed = write_run(tmp_path / 'resumed', ROWS[:1], config__load_from=None)
+    later = {'config__resume': True, 'config__load_from': 'resumed/epoch_1.pth'}
+    later['weights'] = {'file': 'resumed/epoch_1.pth', 'bytes': 9, 'sha256': '1' * 64}
+    write_run(resumed, ROWS[1:], '20260102_000000', **later)
+    assert compare(capsys, plain, resumed) == (0, 'nothing differs\n', '')
+
+    def started(name, content):
+        weights = {'file': name, 'bytes': 9, 'sha256': content * 64}
+        folder = tmp_path / name
+        return write_run(folder, config__load_from=name, weights=weights)
+
+    code, out, _ = compare(capsys, plain, started('a.pth', '1'))
+    assert code == 1 and '  load_from: None -> a.pth\n' in out and '\nweights\n' in out
+    assert compare(capsys, tmp_path / 'a.pth', started('b.pth', '1'))[0] == 0
+    out = compare(capsys, tmp_path / 'a.pth', started('c.pth', '2'))[1]
+    assert 'load_from: a.pth -> c.pth' in out and '  sha256: 1111' in out
+    # Resumed from the checkpoint of a run that is not in the folder.
+    alone = write_run(tmp_path / 'alone', **later)
+    code, out, _ = compare(capsys, plain, alone)
+    assert code == 1 and 'load_from: None -> resumed/epoch_1.pth' in out
+    assert 'resume:' not in out
+
+
 def test_results_alone_may_differ(tmp_path, capsys):
     a, b = write_run(tmp_path / 'a'), write_run(tmp_path / 'b', ROWS[:2])
     code, out, _ = compare(capsys, a, b)

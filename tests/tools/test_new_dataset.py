@@ -13,10 +13,8 @@ from projects.adamae.datasets.preparers.recommend import recommend
 from projects.adamae.launch import load_config
 from tests.helpers import (
     CONFIGS,
-    ROOT,
     TINY,
     load_tool,
-    run_command,
     run_tool,
     write_videos,
 )
@@ -168,21 +166,6 @@ def test_without_labels_and_with_one_class(clips, capsys):
     assert 'none for fine-tuning' in capsys.readouterr().out
     text = (clips / 'configs/plain_pretrain.py').read_text()
     assert "'lists/train.txt'" in text
-
-
-def test_without_the_environment_one_line_says_so(tmp_path):
-    for path, missing in ((str(ROOT), 'mmaction'), ('', 'projects')):
-        script, path_of_tool = tmp_path / 'without.py', ROOT / 'tools/new_dataset.py'
-        script.write_text(
-            'import runpy, sys\n'
-            f'sys.modules[{missing!r}] = None\n'
-            "sys.argv = ['new_dataset.py', 'mine', '--videos', '.']\n"
-            f'runpy.run_path({str(path_of_tool)!r}, run_name="__main__")\n'
-        )
-        done = run_command(script, cwd=tmp_path, PYTHONPATH=path)
-        assert done.returncode == 2, done.stderr
-        (line,) = done.stderr.strip().splitlines()
-        assert 'expected a Python' in line and f'without {missing}' in line
 
 
 def test_from_folder_to_top_1_by_the_printed_commands(clips, capsys):

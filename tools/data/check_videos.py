@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from projects.adamae_arguments import SPLITS, add_cfg_options, add_video_workers
+from projects.adamae_process import ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -120,4 +121,5 @@ def path_of(line: str, args: Namespace) -> str:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

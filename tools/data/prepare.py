@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from projects.adamae_arguments import COUNT, add_video_workers
+from projects.adamae_process import ends_in_one_line
 
 KINDS = 'folder', 'segments', 'ssv2', 'kinetics', 'ucf101', 'hmdb51', 'diving48'
 
@@ -114,4 +115,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with ends_in_one_line():
+        main()

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from ..utils.text import printable, shorten
 from .run_files import RunFiles
 
-# Names of places and dates: they differ between any two runs, and change no result.
+# Names of places and dates, and whether a run went on from its own checkpoint: they
+# differ between any two runs, and change no result.
 _PLACES = {
-    'config': ('work_dir',),
+    'config': ('resume', 'work_dir'),
     'data': ('ann_file', 'file', 'folders', 'type'),
     'weights': ('file',),
     'code': ('checkout', 'diff', 'untracked'),
@@ -89,6 +90,10 @@ def compare_runs(old: RunFiles, new: RunFiles) -> Comparison:
             not_compared[part] = ' and '.join(unknown)
             continue
         found = [*differences(_values(old, part), _values(new, part))]
+        if part == 'config' and _start_with_the_same(old, new):
+            found = [
+                difference for difference in found if difference.key != 'load_from'
+            ]
         if found:
             groups[part] = found
     results = []
@@ -186,6 +191,14 @@ def _is_same(old: Any, new: Any) -> bool:
 
 def _has_record(*runs: RunFiles) -> bool:
     return all('packages' in run.parts or 'hardware' in run.parts for run in runs)
+
+
+def _start_with_the_same(old: RunFiles, new: RunFiles) -> bool:
+    """Whether the content of ``load_from`` is known, and the same under any name."""
+    contents = [(run.parts.get('weights') or {}) for run in (old, new)]
+    places = _PLACES['weights']
+    first, second = (_without(content, places) for content in contents)
+    return bool(first) and first == second
 
 
 def _values(run: RunFiles, part: str) -> Any:

@@ -6,6 +6,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from projects.adamae_command import tool_name
+
 # A device is kept busy where waiting adds no more than this to a step.
 _NEAR = 1.05
 # Of a device's memory, what allocators and other processes may take.
@@ -345,7 +347,8 @@ class Plan:
                     f'{self.with_crops(1):.3g}',
                     f'PerClip(repeats={crops}), docs/data.md, "Repeated sampling"',
                 )
-            return text, 'smaller videos: tools/data/transcode.py, docs/data.md'
+            smaller = f'smaller videos: {tool_name("data/transcode.py")}, docs/data.md'
+            return text, smaller
         if measured.is_cpu:
             return (
                 f'the arithmetic of the step: {1 - share:.0%} of the work of these '

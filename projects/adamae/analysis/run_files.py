@@ -201,7 +201,13 @@ def _read_folder(folder: Path) -> RunFiles:
 
 
 def _read_chain(records: list[tuple[Path, dict[str, Any]]]) -> RunFiles:
-    path, content = records[-1]
+    (_, first), (path, last) = records[0], records[-1]
+    # A part that was resumed names a checkpoint of the part before it: what the run
+    # has started with is what the first one says.
+    content = {**last, 'weights': first.get('weights')}
+    if last.get('config') and first.get('config'):
+        started = {key: first['config'].get(key) for key in ('load_from', 'resume')}
+        content['config'] = {**last['config'], **started}
     return RunFiles(
         str(path),
         {key: content[key] for key in PARTS if content.get(key) is not None},

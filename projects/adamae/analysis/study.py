@@ -28,6 +28,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
+from projects.adamae_command import tool_name
 from projects.adamae_files import CONFIGS, TOOLS
 
 from ..datasets.from_config import iter_datasets
@@ -293,7 +294,7 @@ def _knn(config: Path, checkpoint: Path, judges: Judges, log: Path) -> float:
     text = log.read_text()
     accuracy = re.findall(rf'^{judges.k} +([\d.]+)%', text, re.M)
     if not accuracy:
-        raise RunError(f'knn_eval.py failed, see {log}', _tail(text))
+        raise RunError(f'{tool_name("knn_eval.py")} failed, see {log}', _tail(text))
     return float(accuracy[0]) / 100
 
 

@@ -12,6 +12,8 @@ from mmaction.models.recognizers.base import BaseRecognizer
 from mmengine.config import Config
 from torch import Tensor
 
+from projects.adamae_command import tool_name
+
 from ..checkpoints.io import read_dataset_meta
 from ..datasets.class_names import class_names, difference, known_names
 from ..datasets.from_config import innermost, iter_split_datasets
@@ -201,6 +203,7 @@ def _read_list(path: str) -> list[str]:
         raise FileNotFoundError(
             f'{path}: none of its {len(names)} lines names a file, the first is '
             f'{names[0]!r}; expected paths as from {os.getcwd()}, without labels (for '
-            'a list with labels, there is tools/test.py)'
+            'a list with labels, there is '
+            f'{tool_name("test.py")})'
         )
     return names

@@ -12,6 +12,8 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from projects.adamae_command import tool_name
+
 from ..utils.safe_loading import CheckpointMismatch
 from .architecture import (
     Architecture,
@@ -176,7 +178,8 @@ def _find_weights(content: Any, source: str) -> dict[str, Tensor]:
         return weights
     if form.family not in ('ours', 'mmaction'):
         raise CheckpointMismatch(
-            f'{source} is a {form.title}: convert it with tools/convert_checkpoint.py'
+            f'{source} is a {form.title}: convert it with '
+            f'{tool_name("convert_checkpoint.py")}'
         )
     return weights
 
@@ -229,7 +232,7 @@ def _resize_pos_embed(
                 raise CheckpointMismatch(
                     f'{name}: expected positions of square frames, got {found}, and '
                     'the file does not tell their size; state it with '
-                    'tools/convert_checkpoint.py --set'
+                    f'{tool_name("convert_checkpoint.py")} --set'
                 )
         else:
             new = (num // (h * w), h, w)
@@ -259,8 +262,8 @@ def _guess_grid(positions: int, new: Grid) -> Grid:
     raise CheckpointMismatch(
         f'the checkpoint has positions for {positions} tokens and does not tell their '
         f'grid: expected as many frames or as many pixels as the model has '
-        f'({format_shape(new)} tokens); state them with tools/convert_checkpoint.py '
-        '--set'
+        f'({format_shape(new)} tokens); state them with '
+        f'{tool_name("convert_checkpoint.py")} --set'
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from projects.adamae_command import tool_name
+
 from ..utils.checksums import is_archive, verify_checksums
 from ..utils.fileio import AtomicLocalBackend
 from ..utils.safe_loading import load_torch_file
@@ -108,7 +110,7 @@ def check_loadable(path: str | Path) -> None:
     Raises:
         ValueError: if it cannot; says what to do.
     """
-    convert_it = 'convert it with tools/convert_checkpoint.py'
+    convert_it = f'convert it with {tool_name("convert_checkpoint.py")}'
     if Path(path).suffix == '.safetensors':
         raise ValueError(f'{path}: MMEngine does not load .safetensors; {convert_it}')
     mmap = is_archive(path)  # older files of torch.save have to be read

@@ -11,6 +11,8 @@ from typing import Any
 from decord import DECORDError, DECORDLimitReachedError
 from mmaction.datasets.transforms import DecordDecode, DecordInit
 
+from projects.adamae_command import tool_name
+
 from ..video.error import VideoError, video_errors
 from .transforms.pyav_skip_init import PyAVSkipInit
 
@@ -25,7 +27,7 @@ _MAX_VERDICTS = 2**16
 
 _REMEDY = (
     'load it with PyAVSkipInit and PyAVSkipDecode (docs/data.md), or rewrite it with '
-    'tools/data/transcode.py'
+    f'{tool_name("data/transcode.py")}'
 )
 
 

@@ -16,6 +16,8 @@ from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from projects.adamae_command import tool_name
+
 from ..video.error import VideoError
 from .bad_videos import BadVideo
 from .from_config import iter_built, video_name
@@ -205,8 +207,8 @@ class UnreadableVideos(BaseActionDataset):
             raise VideoError(
                 f'expected readable videos, got {self._failures_in_a_row} in a row '
                 f'that are not, the last {last}; rewrite them as H.264 in MP4 (with '
-                'tools/data/transcode.py if FFmpeg reads them, else with a program '
-                'that plays them), or name other videos'
+                f'{tool_name("data/transcode.py")} if FFmpeg reads them, else with a '
+                'program that plays them), or name other videos'
             )
         return None
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from math import log, prod, sqrt
 from statistics import fmean, median
 
+from projects.adamae_command import tool_name
+
 from ..datasets.from_config import clips_per_video
 from ..engine.hooks.fault_report import read_report
 from ..engine.hooks.finite_check_hook import ADVICE
@@ -57,7 +59,7 @@ def examine_faults(run: WorkFolder, found: Examination) -> None:
             'numbers became NaN or infinite',
             f'{path.name}: iteration {report["iteration"]}, {losses}{gradients}; '
             f'videos: {videos}',
-            f'{ADVICE}; python tools/replay.py repeats the step',
+            f'{ADVICE}; {tool_name("replay.py")} repeats the step',
         )
         is_told = True
         break
@@ -112,8 +114,8 @@ def examine_loader(run: WorkFolder, found: Examination) -> None:
             f'a step waits {share:.0%} of its time for data (data_time / time, median; '
             f'at most {_WAITING:.0%}), with num_workers={workers}',
             f'--cfg-options train_dataloader.num_workers={max(2 * workers, 2)}, as far '
-            'as there are cores; faster files: tools/data/transcode.py, a local disk; '
-            'tools/plan.py says what is needed',
+            f'as there are cores; faster files: {tool_name("data/transcode.py")}, a '
+            f'local disk; {tool_name("plan.py")} says what is needed',
         )
 
 

@@ -19,6 +19,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
+from projects.adamae_command import tool_name
+
 from ..datasets.class_names import class_names, file_beside_list
 from ..datasets.from_config import iter_datasets, iter_split_datasets, video_name
 from ..datasets.preparers.duplicates import find_duplicates
@@ -174,7 +176,8 @@ def _examine_names(
             f'{len(folders)} folders and {number} labels, and only {fits:.0%} of the '
             'videos have the most frequent label of their folder (at least '
             f'{_OF_FOLDER:.0%})',
-            'write train_dataloader.dataset.ann_file anew, see tools/data/prepare.py',
+            'write train_dataloader.dataset.ann_file anew, see '
+            f'{tool_name("data/prepare.py")}',
         )
 
 
@@ -194,7 +197,7 @@ def _examine_files(names: Sequence[str], found: Examination) -> list[str]:
         name, (kind, detail) = next(iter(problems.items()))
         found.unknown.append(
             f'{len(problems)} of {len(files)} videos cannot be read, such as {name}: '
-            f'{kind}: {detail}; tools/data/check_videos.py looks at all'
+            f'{kind}: {detail}; {tool_name("data/check_videos.py")} looks at all'
         )
     known = [*facts.values()]
     if len(known) < 2:
@@ -207,8 +210,8 @@ def _examine_files(names: Sequence[str], found: Examination) -> list[str]:
             'videos are static',
             f'in {static:.0%} of {len(known)} videos nothing moves (at most '
             f'{_STATIC:.0%}), such as {name}',
-            'leave them out of train_dataloader.dataset.ann_file; tools/new_dataset.py '
-            'names them',
+            'leave them out of train_dataloader.dataset.ann_file; '
+            f'{tool_name("new_dataset.py")} names them',
         )
     groups = find_duplicates(
         [f.seconds for f in known], np.stack([f.decode_pictures() for f in known])
@@ -222,7 +225,7 @@ def _examine_files(names: Sequence[str], found: Examination) -> list[str]:
             f'{same:.0%} of {len(known)} files show what another one does (at most '
             f'{_SAME:.0%}), such as {a} and {b}',
             'list one of each in train_dataloader.dataset.ann_file; '
-            'tools/new_dataset.py names them',
+            f'{tool_name("new_dataset.py")} names them',
         )
     return [name for i, name in enumerate(facts) if i not in again]
 

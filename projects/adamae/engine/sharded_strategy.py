@@ -18,6 +18,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 
+from projects.adamae_command import tool_name
+
 from ..models.transformer import TransformerBlock
 
 
@@ -42,8 +44,8 @@ class ShardedStrategy(DDPStrategy):
         if launcher in (None, 'none'):
             raise ValueError(
                 "ShardedStrategy: expected the launcher 'pytorch', 'slurm' or 'mpi', "
-                f'got {launcher!r}; start with tools/dist_train.sh (one GPU is enough) '
-                'or tools/slurm_train.sh'
+                f'got {launcher!r}; start with {tool_name("dist_train.sh")} (one GPU '
+                f'is enough) or {tool_name("slurm_train.sh")}'
             )
         super()._setup_env(launcher=launcher, **kwargs)
 

@@ -68,6 +68,10 @@ def knn_accuracy(
     return {k: (a, b) for k, a, b in zip(ks, top1, top5, strict=True)}
 
 
+class KnnSettingsError(ValueError):
+    """A number of neighbors or a temperature that cannot be; says what can."""
+
+
 def check_settings(ks: Sequence[int], temperature: float, size: int) -> None:
     """Check what can be known before anything is encoded.
 
@@ -77,14 +81,16 @@ def check_settings(ks: Sequence[int], temperature: float, size: int) -> None:
         size (int): vectors in the bank.
 
     Raises:
-        ValueError: if there are fewer than a ``k``, a ``k`` is not positive, or the
-            temperature is not.
+        KnnSettingsError: if there are fewer than a ``k``, a ``k`` is not positive, or
+            the temperature is not.
     """
     for k in ks:
         if not 1 <= k <= size:
-            raise ValueError(
+            raise KnnSettingsError(
                 f'k: expected a number of neighbors from 1 to {size}, the number of '
                 f'training videos, got {k}'
             )
     if not temperature > 0:
-        raise ValueError(f'temperature: expected a positive number, got {temperature}')
+        raise KnnSettingsError(
+            f'temperature: expected a positive number, got {temperature}'
+        )

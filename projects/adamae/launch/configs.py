@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.utils import import_modules_from_strings
 
+from projects.adamae_command import tool_name
 from projects.adamae_files import find_config, similar_models
 
 from ..datasets.class_names import add_class_names
@@ -69,7 +70,7 @@ def load_config(args: Namespace) -> Config:
         if key == 'launcher':
             raise ValueError(
                 '--cfg-options: launcher has no effect here; use --launcher, or '
-                'tools/dist_train.sh'
+                f'{tool_name("dist_train.sh")}'
             )
         _warn_unknown_option(cfg, key)
     options = parse_options(cfg.to_dict(), args.cfg_options)

@@ -20,6 +20,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import Registry, build_from_cfg
 
 from ..engine.hooks import StopOnSignalHook
+from ..utils.fileio import reason_of
 from ..utils.text import printable
 from .distributed import exit_with_code, rank_and_local_rank
 from .model_sizes import iter_dicts
@@ -29,6 +30,7 @@ _SECONDS_TO_STOP = 30
 _FULL = 'free some of it, or name another folder; go on with --resume'
 _BROKEN = 'the disk or its mount has failed: look at it, then go on with --resume'
 _LOCKED = 'name a folder that this user can write to'
+_OTHER = 'name another one'
 # What a disk may say, and what to do then.
 _ADVICE = {
     errno.ENOSPC: _FULL,
@@ -40,6 +42,9 @@ _ADVICE = {
     errno.EROFS: _LOCKED,
     errno.EACCES: _LOCKED,
     errno.EPERM: _LOCKED,
+    errno.EEXIST: _OTHER,
+    errno.ENOTDIR: _OTHER,
+    errno.EISDIR: _OTHER,
 }
 SHARED_MEMORY_ADVICE = (
     'start the container with --shm-size=16g or --ipc=host, or lower '
@@ -135,7 +140,9 @@ def _describe(error: Exception, is_told: bool) -> tuple[str, bool]:
     is_caught = text.startswith('Caught ')
     text = text.splitlines()[-1] if is_caught else ' '.join(text.split())
     if isinstance(error, OSError) and error.filename and error.strerror:
-        text = f'{error.filename}: {error.strerror}'
+        # Of a file that takes the place of another, the other one.
+        path = error.filename2 or error.filename
+        text = f'{path}: {reason_of(error, path)}'
     if isinstance(error, OSError) and error.errno in _ADVICE:
         return f'{text}; {_ADVICE[error.errno]}', True
     if _SHARED_MEMORY.search(text):

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..datasets.from_config import clips_per_video, innermost
+from ..utils.fileio import reason_of
 from .distributed import LAUNCHER_VARIABLES, rank_and_local_rank, warn
 from .errors import SHARED_MEMORY_ADVICE
 from .model_sizes import frame_size
@@ -44,7 +45,7 @@ def check_folder(key: str, path: str) -> None:
                 file.write(bytes(4096))
             return
         except OSError as error:
-            reason = f'{error.strerror}'
+            reason = reason_of(error, path)
         except ValueError as error:  # NUL in a name
             reason = f'{error}'
     raise ValueError(

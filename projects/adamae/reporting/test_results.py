@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from projects.adamae_command import tool_name
+
 _FILES = 'classes.csv', 'confusion_matrix.csv', 'worst_videos.csv', 'predictions.json'
 # Folders below the work folder in which a report may lie: `--report` names any.
 _DEPTH = 3
@@ -114,7 +116,8 @@ def find_test_report(work_dir: Path) -> tuple[TestReport | None, list[str]]:
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
             reason = str(error).partition('\n')[0]
             notes.append(
-                f'{folder}: expected the files of a report of tools/test.py, got '
+                f'{folder}: expected the files of a report of '
+                f'{tool_name("test.py")}, got '
                 f'others ({type(error).__name__}: {reason}); test again'
             )
     return None, notes

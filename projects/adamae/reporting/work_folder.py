@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from projects.adamae_command import tool_name
+
 from ..analysis.run_files import NAME, find_starts, read_record
 from ..analysis.scalar_logs import SCALARS
 from ..utils.config_text import read_config_text
@@ -79,8 +81,9 @@ def read_run(work_dir: Path) -> Run:
         ]
         hint = f'; did you mean {work_dir / inner[0]}?' if inner else ''
         raise FileNotFoundError(
-            f'{work_dir}: expected the work folder of a run of tools/train.py or '
-            'tools/test.py, with TIME/vis_data/scalars.json or TIME/TIME.log, got '
+            f'{work_dir}: expected the work folder of a run of '
+            f'{tool_name("train.py")} or {tool_name("test.py")}, with '
+            'TIME/vis_data/scalars.json or TIME/TIME.log, got '
             f'neither{hint}'
         )
     starts = find_starts(work_dir)

@@ -40,6 +40,28 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def reason_of(error: OSError, path: str | Path) -> str:
+    """Say why a folder could not be made, or a file in it not be written.
+
+    Args:
+        error (OSError): that was raised.
+        path (str | Path): the folder or file.
+
+    Returns:
+        str: what is there instead of a folder, or else what the system says.
+    """
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        for part in (Path(path), *Path(path).parents):
+            if part.is_file():
+                found = 'a file, not a folder'
+            elif part.is_symlink() and not part.exists():
+                found = 'a link to nothing'
+            else:
+                continue
+            return f'{"it" if part == Path(path) else part} is {found}'
+    return f'{error.strerror or error}'
+
+
 def save_atomically(content: Any, path: str | Path) -> None:
     """Write the file of ``torch.save``, whole or not at all.
 

@@ -32,6 +32,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from projects.adamae_command import tool_name
+
 from . import bitstream
 from .error import PYAV_ERRORS, VideoError, video_errors
 from .truncation import EndCheck, missing_bytes
@@ -89,8 +91,8 @@ class _Clock:
         if thread_time() > self._deadline:
             raise VideoError(
                 f'{self._name}: expected frames within {self._limit} s of processor '
-                'time; transcode it (tools/data/transcode.py), or set a higher '
-                'time_limit of PyAVSkipInit',
+                f'time; transcode it ({tool_name("data/transcode.py")}), or set a '
+                'higher time_limit of PyAVSkipInit',
                 'too slow',
             )
 
@@ -225,7 +227,7 @@ class VideoReader:
     def _truncated(self, problem: str) -> VideoError:
         return VideoError(
             f'{self.name}: truncated: {problem}; get it anew, or keep what is left '
-            '(tools/data/transcode.py --keep-truncated)',
+            f'({tool_name("data/transcode.py")} --keep-truncated)',
             'truncated',
         )
 
@@ -254,7 +256,7 @@ class VideoReader:
                 old, new = (f'{w}x{h}' for w, h in (self._size or size, size))
                 raise VideoError(
                     f'{self.name}: expected frames of one size, got {old} and {new}; '
-                    'transcode it (tools/data/transcode.py)',
+                    f'transcode it ({tool_name("data/transcode.py")})',
                     'changing size',
                 )
             self._size = size

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from projects.adamae_command import tool_name
+
 from ...utils.fileio import AtomicLocalBackend
 from .recommend import FEW_FOR_VITB, Plan
 from .summary import PRETRAIN
@@ -55,7 +57,8 @@ def require_absent(paths: Mapping[str, Path]) -> None:
         raise FileExistsError(
             f'{", ".join(there)}: expected no such config, as you may have edited it; '
             'choose another NAME, remove it, or replace it with --overwrite; for the '
-            'lists only, if videos were added, take tools/data/prepare.py --overwrite'
+            'lists only, if videos were added, take '
+            f'{tool_name("data/prepare.py")} --overwrite'
         )
 
 

@@ -20,7 +20,7 @@ import av
 import av.filter
 from av.video.reformatter import ColorRange
 
-from ...utils.fileio import AtomicLocalBackend, atomic_path
+from ...utils.fileio import AtomicLocalBackend, atomic_path, reason_of
 from ...video.folder import VIDEO_SUFFIXES, find_videos
 from ...video.truncation import EndCheck, missing_bytes
 from .worker_pool import run_in_processes
@@ -257,7 +257,7 @@ def _as_target_error(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise TargetError(
-            f'{path}: expected a place to write to, got "{error.strerror or error}"; '
+            f'{path}: expected a place to write to, got "{reason_of(error, path)}"; '
             'make room, change permissions or choose another folder'
         ) from error
 

@@ -6,6 +6,8 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
+from projects.adamae_command import tool_name
+
 from ...video.error import VideoError
 
 # Containers round the times of frames: Matroska to milliseconds, by up to half of one.
@@ -117,7 +119,7 @@ def _times(results: dict) -> tuple[np.ndarray, float]:
         raise VideoError(
             f'{results.get("filename")}: expected a frame rate or the times of its '
             'frames, as they are sampled by time, got neither; transcode it '
-            '(tools/data/transcode.py)'
+            f'({tool_name("data/transcode.py")})'
         )
     if times is None:
         times = np.arange(count) / rate

@@ -11,6 +11,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from projects.adamae_command import tool_name
+
 from ...models.mae_recognizer import MAERecognizer
 from ...models.tokens import effective_tokens
 from ...utils.wrappers import unwrap_model
@@ -91,7 +93,8 @@ class HealthCheckHook(Hook):
                     f'iteration {iteration}: the token sampler has collapsed: its '
                     f'entropy, {mean:.3f}, is that of {effective:.1f} equally likely '
                     f'tokens, and {drawn} of {tokens} are drawn, so the others are '
-                    'left to chance. Look at tools/visualize.py; a lower learning '
+                    f'left to chance. Look at {tool_name("visualize.py")}; a lower '
+                    'learning '
                     'rate, model.loss.entropy_weight or model.sampler.mix_uniform '
                     'keep it open (docs/options.md)',
                 )

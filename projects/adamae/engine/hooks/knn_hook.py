@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 from ...datasets.from_config import names_and_labels
 from ...evaluation.features import extract
-from ...evaluation.knn import check_settings, knn_accuracy
+from ...evaluation.knn import KnnSettingsError, check_settings, knn_accuracy
 from ...utils.wrappers import unwrap_model
 from .periodic import EvaluationHook, counts_epochs
 from .training_state import preserve_training_state
@@ -36,8 +36,8 @@ class KnnHook(EvaluationHook):
         num_workers (int): processes that read videos. Defaults to 2.
 
     Raises:
-        ValueError: before training starts, if there are fewer than ``k`` videos, the
-            temperature is not positive.
+        KnnSettingsError: before training starts, if there are fewer than ``k`` videos,
+            or the temperature is not positive.
         VideoError: then, if a video cannot be read.
     """
 
@@ -66,7 +66,10 @@ class KnnHook(EvaluationHook):
         self.labels = [
             torch.from_numpy(names_and_labels(dataset)[1]) for dataset in self.datasets
         ]
-        check_settings([self.k], self.temperature, len(self.datasets[0]))
+        try:
+            check_settings([self.k], self.temperature, len(self.datasets[0]))
+        except KnnSettingsError as error:
+            raise KnnSettingsError(f'custom_hooks: KnnHook.{error}') from None
         self._evaluate(runner, runner.epoch if counts_epochs(runner) else runner.iter)
 
     def _evaluate(self, runner: Runner, done: int) -> None:
