@@ -25,6 +25,7 @@ html_title = project
 html_static_path = ['_static']
 html_css_files = ['site.css']
 html_favicon = '_static/favicon.svg'
+html_domain_indices = False  # the index has the modules, too
 html_show_copyright = False  # the license is in the repository
 html_copy_source = html_show_sourcelink = False
 
