@@ -172,3 +172,9 @@ def test_the_reference_has_every_tool(site):
         'Installed: adamae probe' in plain and 'tools/configs.py cp [-h] name' in plain
     )
     assert 'one for each core' in text
+
+
+def test_the_source_distribution_builds_the_site():
+    kinds = re.search('recursive-include docs (.*)', (ROOT / 'MANIFEST.in').read_text())
+    files = [p for p in (ROOT / 'docs').rglob('*.*') if '__pycache__' not in p.parts]
+    assert {f'*{path.suffix}' for path in files} <= {*kinds[1].split()}
