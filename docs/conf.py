@@ -15,6 +15,7 @@ extensions = [
     'made_pages',
     'import_table',
     'mathml',
+    'page_meta',
     'short_names',
 ]
 exclude_patterns = ['_ext', '_static']
@@ -23,6 +24,9 @@ html_theme = 'furo'
 html_title = project
 html_static_path = ['_static']
 html_css_files = ['site.css']
+html_favicon = '_static/favicon.svg'
+html_domain_indices = False  # the index has the modules, too
+html_show_copyright = False  # the license is in the repository
 html_copy_source = html_show_sourcelink = False
 
 # Pages are written for GitHub, too: its names of sections, its way to write formulas.
@@ -38,6 +42,7 @@ highlight_language = 'text'  # of blocks without one: files, and what is printed
 autodoc_typehints = 'none'
 autodoc_default_options = {'members': True, 'show-inheritance': True}
 autodoc_member_order = 'bysource'
+autodoc_preserve_defaults = True  # as written: no addresses of objects
 add_module_names = False
 toc_object_entries_show_parents = 'hide'
 napoleon_numpy_docstring = False

@@ -1,4 +1,4 @@
-"""Let docstrings name classes and functions of ours without the module they are in."""
+"""Names in docstrings: without the module they are in, and each described once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,15 @@ def find(
     return content if last in names() else None
 
 
+def skip(
+    app: Sphinx, kind: str, name: str, obj: object, skipped: bool, options: object
+) -> bool | None:
+    """Leave out the fields of named tuples, which the docstring of the class has."""
+    return True if type(obj).__name__ == '_tuplegetter' else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect it."""
+    app.connect('autodoc-skip-member', skip)
     app.connect('missing-reference', find)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
