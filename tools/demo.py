@@ -33,7 +33,7 @@ QUICK = {
 CLASSES = 8
 # Lines of a log that a person wants to see; the rest is in the log file.
 SHOWN = re.compile(r'Epoch\(.*|[Ee]rror: .*|[\w/.]+: (?:wrote|complete).*')
-PROGRESS = re.compile(r'(\d+/\d+), .*(ETA:.*)')
+PROGRESS = re.compile(r'[\w ]+: \d+ of \d+, .*')
 NOISE = re.compile(r' (base_lr|lr|time|data_time|loss_\w+|memory): \S+')
 
 
@@ -44,7 +44,7 @@ def run(title: str, tool: str, *arguments: str | Path) -> None:
         RuntimeError: if it fails.
     """
     print(f'\n== {title}\n   $ {command_line(tool, *arguments)}', flush=True)
-    start = last_shown = time.time()
+    start = time.time()
     last: deque[str] = deque(maxlen=25)
     with subprocess.Popen(
         [sys.executable, '-u', '-W', 'ignore', TOOLS / tool, *arguments],
@@ -55,12 +55,11 @@ def run(title: str, tool: str, *arguments: str | Path) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             last.append(line.rstrip())
-            shown, bar = SHOWN.search(line), PROGRESS.search(line)
+            shown, bar = SHOWN.search(line), PROGRESS.match(line)
             if shown:
                 print('  ', ' '.join(NOISE.sub('', shown[0]).split()), flush=True)
-            elif bar and time.time() - last_shown > 2:
-                last_shown = time.time()
-                print('  ', *bar.groups(), flush=True)
+            elif bar:
+                print('  ', bar[0], flush=True)
     if process.returncode:
         print(*last, sep='\n', flush=True)
         raise RuntimeError(f'step {title} failed with exit code {process.returncode}')

@@ -7,7 +7,6 @@ read are named, and are in neither; the exit code is 1 then.
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from math import ceil
 from pathlib import Path
 
 from projects.adamae_arguments import SPLITS, add_reading_arguments
@@ -39,7 +38,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # These take seconds, and --help does not need them.
     from mmengine.device import get_device
-    from mmengine.utils import track_iter_progress
 
     from projects.adamae import launch
     from projects.adamae.apis.models import load_model
@@ -47,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.datasets.loading import UnreachableVideoError
     from projects.adamae.evaluation import features
     from projects.adamae.utils import cpu
+    from projects.adamae.utils.progress import Progress
 
     out = Path(args.out)
     kinds = FileNotFoundError, ValueError, UnreachableVideoError
@@ -64,10 +63,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         batches = features.iter_features(
             model, dataset, **loading, tokens=args.tokens, errors=errors
         )
-        count = ceil(len(dataset) / loading['batch_size'])
         grid = model.backbone.token_grid if args.tokens else ()
         shape = (len(dataset), *grid, model.backbone.embed_dims)
-        done = features.write(out, track_iter_progress((batches, count)), shape)
+        with Progress(f'encoding {split}', len(dataset)) as progress:
+            tracked = progress.track(batches, loading['batch_size'])
+            done = features.write(out, tracked, shape)
     names, labels = from_config.names_and_labels(dataset)
     kept = [i for i in range(len(dataset)) if i not in errors]
     names_file = Path(f'{out}.txt')

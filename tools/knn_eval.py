@@ -5,7 +5,6 @@ Videos that cannot be read are named and left out; the exit code is 1 then.
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from math import ceil
 
 from projects.adamae_arguments import SPLITS, add_reading_arguments
 from projects.adamae_process import ends_in_one_line
@@ -35,7 +34,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     # These take seconds, and --help does not need them.
     import torch
     from mmengine.device import get_device
-    from mmengine.utils import track_iter_progress
 
     from projects.adamae import launch
     from projects.adamae.apis.models import load_model
@@ -44,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from projects.adamae.evaluation import features
     from projects.adamae.evaluation.knn import check_settings, knn_accuracy
     from projects.adamae.utils import cpu
+    from projects.adamae.utils.progress import Progress
 
     kinds = FileNotFoundError, ValueError, UnreachableVideoError
     with launch.errors_in_one_line(*kinds), cpu.onednn():
@@ -69,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             labels = torch.from_numpy(from_config.names_and_labels(dataset)[1])
             bad: dict[int, str] = {}
             batches = features.iter_features(model, dataset, **loading, errors=bad)
-            count = ceil(len(dataset) / loading['batch_size'])
-            vectors = [*track_iter_progress((batches, count))]
+            with Progress(f'encoding {split}', len(dataset)) as progress:
+                vectors = [*progress.track(batches, loading['batch_size'])]
             errors += bad.values()
             if not vectors:
                 raise ValueError(f'{split}: no video can be read: {errors[-1]}')

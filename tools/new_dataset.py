@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             paths,
             f'{SCOPE}/_base_' if IS_INSTALLED else CONFIGS / '_base_',
         )
-    print(f'\n\n{summary.gist()}\nlists and summary.md: {printable(out)}\n')
+    print(f'{summary.gist()}\nlists and summary.md: {printable(out)}\n')
     for reason in plan.reasons:
         print(f'{reason.setting}: {reason.value}\n    {printable(reason.why)}')
     print(f'\nconfigs: {", ".join(map(str, written.values()))}')

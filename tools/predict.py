@@ -42,10 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     # These take seconds, and --help does not need them.
     from projects.adamae import launch
     from projects.adamae.apis.inferencer import AdaMAEInferencer
+    from projects.adamae.apis.predict import find_files
     from projects.adamae.datasets.loading import UnreachableVideoError
     from projects.adamae.evaluation.prediction_files import check_name, open_predictions
     from projects.adamae.evaluation.ranking import Ranked, name_of
     from projects.adamae.utils import cpu
+    from projects.adamae.utils.progress import Progress
     from projects.adamae.utils.text import printable
 
     errors = []
@@ -61,14 +63,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         classes = inferencer.classes
         top_k = min(args.top, inferencer.model.cls_head.num_classes)
         loader = cfg.test_dataloader
+        files = find_files(args.videos)
         videos = inferencer.iterate(
-            args.videos,
+            files,
             batch_size=loader.get('batch_size', 1),
             num_workers=loader.get('num_workers', 0),
             top=top_k,
         )
-        with open_predictions(args.out, top_k, classes) as write:
-            for video in videos:
+        with (
+            open_predictions(args.out, top_k, classes) as write,
+            Progress('predicting', len(files)) as progress,
+        ):
+            for video in progress.track(videos):
                 error = video['error'] or ''
                 top = [
                     Ranked(found['label'], found['probability'])
@@ -82,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     f'{name_of(label, classes)} {probability:.1%}'
                     for label, probability in top
                 )
-                print(printable(f'{video["path"]}: {likely}'), flush=True)
+                progress.print(printable(f'{video["path"]}: {likely}'))
     launch.exit_with(errors)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +15,7 @@ from mmengine.config import Config
 from projects.adamae.apis import export
 from projects.adamae.apis.inferencer import AdaMAEInferencer
 from tests.apis.conftest import NAMES
-from tests.helpers import run_tool, tiny_spatiotemporal_cfg
+from tests.helpers import ROOT, run_command, run_tool, tiny_spatiotemporal_cfg
 
 needs_onnx = pytest.mark.skipif(
     any(export.find_spec(name) is None for name in export._ONNX_PACKAGES),
@@ -83,6 +85,14 @@ def test_a_classifier_says_what_a_test_says(toy, tmp_path, suffix, capsys):
     assert json.loads(info['pipeline'])[1]['clip_len'] == 8
     assert [path.name for path in out.parent.iterdir()] == [out.name]
     assert str(out) in capsys.readouterr().out
+    # The page's program for this kind of file, where nothing of ours is found.
+    blocks = re.findall(
+        r'```python\n(.+?)```', (ROOT / 'docs/export.md').read_text(), re.S
+    )
+    (code,) = (block for block in blocks if out.name in block)
+    np.save(out.parent / 'clips.npy', clips[0])
+    done = run_command(sys.executable, '-c', code, cwd=out.parent, PYTHONPATH='')
+    assert done.stdout.strip() == NAMES[np.argmax(found[0]['probabilities'])]
 
 
 @pytest.mark.parametrize('suffix', OTHER_SUFFIXES)

@@ -1,4 +1,4 @@
-"""Runs that are logged to Weights & Biases and MLflow, without a network."""
+"""Runs that are logged to TensorBoard, Weights & Biases and MLflow, offline."""
 
 from importlib.util import find_spec
 from unittest.mock import Mock
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.visualization import MLflowVisBackend
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.helpers import (
     CONFIGS,
@@ -30,9 +31,13 @@ def test_images_of_mlflow_get_a_suffix_and_their_step(tmp_path):
     assert names == ['masked_video_0_3.png', 'mine.jpg', 'masked_video_0']
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    'package, backend', [('mlflow', 'MLflowVisBackend'), ('wandb', 'WandbVisBackend')]
+    ('package', 'backend'),
+    [
+        ('tensorboard', 'TensorboardVisBackend'),
+        pytest.param('mlflow', 'MLflowVisBackend', marks=pytest.mark.slow),
+        pytest.param('wandb', 'WandbVisBackend', marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_with_curves_and_pictures(tmp_path, monkeypatch, package, backend):
     if find_spec(package) is None:
@@ -54,14 +59,20 @@ def test_a_run_with_curves_and_pictures(tmp_path, monkeypatch, package, backend)
             ),
             train_cfg=dict(type='ResumableEpochTrainLoop', max_epochs=1),
             optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
-            visualizer=dict(type='ActionVisualizer', vis_backends=[dict(type=backend)]),
         )
     )
     for hook in ('visualization', 'feature_health', 'health_curves', 'logger'):
         cfg.default_hooks[hook].interval = 1
     cfg.dump(tmp_path / 'cfg.py')
-    run_tool('train', tmp_path / 'cfg.py', '--work-dir', tmp_path / 'run')
-    if package == 'mlflow':
+    options = {'visualizer.vis_backends.1.type': backend}
+    run_tool('train', tmp_path / 'cfg.py', '--work-dir', tmp_path / 'run', **options)
+    if package == 'tensorboard':
+        (events,) = tmp_path.rglob('events.out.tfevents.*')
+        found = EventAccumulator(str(events)).Reload()
+        assert {'loss', 'health/entropy'} <= {*found.Tags()['scalars']}
+        assert 'masked_video_0' in found.Tags()['images']
+        assert any('config' in tag for tag in found.Tags()['tensors'])
+    elif package == 'mlflow':
         names = {path.name for path in tmp_path.rglob('run/**/*') if path.is_file()}
         assert {'masked_video_0_1.png', 'loss', 'entropy', 'config.py'} <= names
     else:

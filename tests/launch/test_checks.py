@@ -99,3 +99,21 @@ def test_views_are_limited_for_one_video_per_batch():
     for limit, size in ((2, 1), (None, 4)):
         check(**cfg(limit, size))
         launch.check_testing(Config(cfg(limit, size)))
+
+
+def test_loggers_whose_package_is_missing(monkeypatch):
+    monkeypatch.setattr(launch.checks, 'find_spec', lambda name: None)
+    backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+    check(visualizer=dict(type='ActionVisualizer', vis_backends=backends))
+    for kind, package in (('Wandb', 'wandb'), ('MLflow', 'mlflow')):
+        backends[1] = dict(type=f'mmengine.{kind}VisBackend')
+        message = rf'visualizer\.vis_backends\.1: .*: pip install {package}'
+        with pytest.raises(ValueError, match=message):
+            check(visualizer=dict(vis_backends=backends))
+        with pytest.raises(ValueError, match=message):
+            launch.check_testing(Config(dict(visualizer=dict(vis_backends=backends))))
+
+
+def test_loggers_that_are_no_list():
+    with pytest.raises(ValueError, match=r'vis_backends: .*vis_backends\.1\.type='):
+        check(visualizer=dict(vis_backends="[dict(type='WandbVisBackend')]"))

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 file.writelines(
                     f'{line}\n' for line in lines if path_of(line, args) not in paths
                 )
-    print(f'\n{len(files)} videos checked, {len(bad)} bad: {args.table}')
+    print(f'{len(files)} videos checked, {len(bad)} bad: {args.table}')
     for problem in bad:
         print(f'  {problem.path}: {problem.kind}: {problem.detail}', file=sys.stderr)
     raise SystemExit(1 if bad else 0)

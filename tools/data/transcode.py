@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         written, there, failed = transcode.transcode_folder(
             args.source, args.target, spec, args.workers, args.keep_truncated
         )
-    print(f'\n{args.target}: wrote {written} videos, {there} were there already')
+    print(f'{args.target}: wrote {written} videos, {there} were there already')
     if failed:
         print(f'{len(failed)} were not written:', file=sys.stderr)
         for name, error in failed.items():

@@ -21,7 +21,6 @@ from mmaction.structures import ActionDataSample
 from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from mmengine.logging import print_log
-from rich.progress import track
 
 from ..checkpoints.io import read_file
 from ..datasets.from_config import (
@@ -35,6 +34,7 @@ from ..evaluation.rows_file import JsonFile
 from ..models.mae_recognizer import MAERecognizer
 from ..utils.config_text import read_config_text
 from ..utils.fileio import atomic_path
+from ..utils.progress import Progress
 from ..utils.text import printable
 from ..video.writer import encode_video
 from ..visualization.overlay import class_overlay, mask_overlay
@@ -141,8 +141,8 @@ class AdaMAEInferencer(BaseInferencer):
         outcomes: Iterable = self._run(sources, batch_size, **kwargs)
         with ExitStack() as stack:
             write = stack.enter_context(self._json(out_dir)).write if out_dir else None
-            if self.show_progress:
-                outcomes = track(outcomes, 'Inference', total=len(sources))
+            bar = Progress('running the model', len(sources), self.show_progress)
+            outcomes = stack.enter_context(bar).track(outcomes)
             for number, (outcome, prediction) in enumerate(outcomes):
                 overlay = None
                 if (out_dir or return_vis) and outcome.sample is not None:

@@ -1,6 +1,7 @@
 """What is wrong in a config, found before anything is built."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from mmaction.datasets.transforms import RawFrameDecode
@@ -15,6 +16,7 @@ from mmaction.registry import (
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     TRANSFORMS,
+    VISBACKENDS,
 )
 from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
@@ -34,6 +36,16 @@ from .paths import is_remote, require_checkpoint
 from .places import check_folder, check_shared_memory
 from .safeguards import registered_class, unreadable_videos_hook
 
+# What MMEngine's backends import when the run begins.
+_LOGGER_PACKAGES = {
+    'AimVisBackend': 'aim',
+    'ClearMLVisBackend': 'clearml',
+    'DVCLiveVisBackend': 'dvclive',
+    'MLflowVisBackend': 'mlflow',
+    'NeptuneVisBackend': 'neptune',
+    'WandbVisBackend': 'wandb',
+}
+
 
 def check_training(cfg: Config) -> None:
     """Check the config of a training run against itself and against the disk.
@@ -52,6 +64,7 @@ def check_training(cfg: Config) -> None:
     _check_layer_decay(cfg)
     compile_options(cfg.get('compile', False))
     _check_hooks(cfg)
+    _check_loggers(cfg)
     out_dir = find_value(cfg.to_dict(), 'default_hooks.checkpoint.out_dir')
     if out_dir and not is_remote(out_dir):
         check_folder('default_hooks.checkpoint.out_dir', out_dir)
@@ -75,6 +88,7 @@ def check_testing(cfg: Config, skip_unreadable: bool = False) -> None:
         FileNotFoundError: as there.
         ValueError: as there, and if ``skip_unreadable`` meets a dataset that cannot.
     """
+    _check_loggers(cfg)
     _check_views(cfg, 'test')
     if skip_unreadable:
         _check_skipping(cfg)
@@ -287,6 +301,26 @@ def _check_hooks(cfg: Config) -> None:
             raise ValueError(
                 f'{key}: {name} needs whole weights, and ShardedStrategy shards them; '
                 'remove one of the two'
+            )
+
+
+def _check_loggers(cfg: Config) -> None:
+    """Reject backends of the visualizer that are none, or lack their package."""
+    backends = (cfg.get('visualizer') or {}).get('vis_backends') or []
+    key = 'visualizer.vis_backends'
+    if not isinstance(backends, list | tuple):
+        raise ValueError(
+            f'{key}: expected a list of dicts, got {backends!r}; as an option, name '
+            f'one of its elements: --cfg-options {key}.1.type=WandbVisBackend'
+        )
+    for index, backend in enumerate(backends):
+        kind = backend.get('type') if isinstance(backend, dict) else type(backend)
+        kind = registered_class(VISBACKENDS, kind)
+        package = _LOGGER_PACKAGES.get(getattr(kind, '__name__', ''))
+        if package and find_spec(package) is None:
+            raise ValueError(
+                f'{key}.{index}: {kind.__name__} needs {package}, which is not '
+                f'installed: pip install {package}'
             )
 
 

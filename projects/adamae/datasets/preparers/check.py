@@ -53,7 +53,8 @@ def check_videos(
         ValueError: if ``workers`` or ``time_limit`` is too small.
     """
     answers = run_resumably(
-        partial(_check_file, time_limit), files, progress, workers, time_limit
+        *(partial(_check_file, time_limit), files, 'checking videos'),
+        *(progress, workers, time_limit),
     )
     return [problem_of(file, answer) for file, answer in answers.items() if answer]
 

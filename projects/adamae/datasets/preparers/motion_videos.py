@@ -16,14 +16,18 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
-from mmengine.utils import track_parallel_progress, track_progress
 
 from ...utils.fileio import AtomicLocalBackend
+from ...utils.progress import Progress
 from ...video.writer import encode_video
 
 #: Part of every dataset's description; raise it when the pictures change.
@@ -220,10 +224,15 @@ def make_dataset(
     _prepare_folder(out, spec, overwrite)
     items = [item for item in spec.items() if not video_path(out, *item).exists()]
     work = partial(write_video, spec=spec, out=out)
-    if items and workers > 1:
-        track_parallel_progress(work, items, workers, chunksize=4, keep_order=False)
-    elif items:
-        track_progress(work, items)
+    with Progress('making videos', len(items)) as progress, ExitStack() as stack:
+        made: Iterable[None] = map(work, items)
+        if items and workers > 1:
+            # Only this process says that it was interrupted.
+            ignore = signal.signal, (signal.SIGINT, signal.SIG_IGN)
+            pool = stack.enter_context(Pool(min(workers, len(items)), *ignore))
+            made = pool.imap_unordered(work, items, chunksize=4)
+        for _ in progress.track(made):
+            pass
     for split in SPLITS:
         lines = [
             f'{split}/{video_path(out, split, index).name} {video_label(spec, index)}\n'

@@ -14,6 +14,7 @@ from .worker_pool import Work, run_in_processes
 def run_resumably(
     work: Work,
     files: Sequence[str],
+    title: str,
     progress: str | Path | None,
     workers: int = 1,
     time_limit: float = 600,
@@ -25,6 +26,7 @@ def run_resumably(
     Args:
         work (Callable): see :func:`.run_in_processes`; errors of type OSError end it.
         files (Sequence[str]): paths.
+        title (str): what is done, for the bar that shows how far it has come.
         progress (str | Path, optional): file that remembers the answers; a file with
             the same size and time of change is not worked on again. Defaults to none.
         workers (int): processes. Defaults to 1.
@@ -66,7 +68,8 @@ def run_resumably(
                     log.write(json.dumps(line) + '\n')
                     log.flush()
 
-            run_in_processes(work, list(todo), workers, OSError, time_limit, record)
+            names = list(todo)
+            run_in_processes(work, names, title, workers, OSError, time_limit, record)
     return {file: found[file] for file in files}
 
 

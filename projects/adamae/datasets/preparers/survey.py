@@ -100,7 +100,8 @@ def survey_videos(
         return '\t' in answer
 
     answers = run_resumably(
-        work, files, progress, workers, time_limit, accept, remember
+        *(work, files, 'looking at videos', progress),
+        *(workers, time_limit, accept, remember),
     )
     facts, problems = {}, {}
     for file, answer in answers.items():

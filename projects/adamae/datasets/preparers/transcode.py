@@ -147,7 +147,10 @@ def transcode_folder(
     with locked_target(target, spec):
         todo = [n for n in names if not (target / n.with_suffix('.mp4')).exists()]
         work = partial(_try_file, source, target, spec, keep_truncated)
-        errors = run_in_processes(work, todo, workers, TargetError) if todo else {}
+        title = 'transcoding videos'
+        errors = (
+            run_in_processes(work, todo, title, workers, TargetError) if todo else {}
+        )
     failed = {
         str(source / name): error
         for name in todo

@@ -5,17 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mmengine.utils import ProgressBar
+from ...utils.progress import Progress
 
 Work: TypeAlias = Callable[[Path], str | Exception | None]
 
@@ -23,6 +22,7 @@ Work: TypeAlias = Callable[[Path], str | Exception | None]
 def run_in_processes(
     work: Work,
     names: list[Path],
+    title: str,
     workers: int,
     fatal: type[Exception],
     time_limit: float | None = None,
@@ -34,6 +34,7 @@ def run_in_processes(
         work (Callable): takes a name; gives None, what is wrong with that file, or an
             error of type ``fatal``. Pickled where processes are not forked.
         names (list[Path]): of the files.
+        title (str): what is done, for the bar that shows how far it has come.
         workers (int): processes at a time, at least 1.
         fatal (type[Exception]): what ends the run.
         time_limit (float, optional): seconds for one file; then its process is killed.
@@ -50,13 +51,12 @@ def run_in_processes(
     # A pool of multiprocessing waits for ever for a process that was killed, and that
     # of concurrent.futures for work it was given just then; neither tells which file.
     errors: dict[Path, str | None] = {}
-    bar = ProgressBar(len(names), file=sys.stdout)
     waiting = deque(names)
     # Connection: process, name and when it began.
     busy: dict[Any, tuple[Any, Path, float]] = {}
     late = set()
     limit = float('inf') if time_limit is None else time_limit
-    try:
+    with Progress(title, len(names)) as progress, _killing(busy):
         while waiting or busy:
             while waiting and len(busy) < workers:
                 ours, theirs = multiprocessing.Pipe()
@@ -89,16 +89,23 @@ def run_in_processes(
                 errors[name] = answer
                 if done is not None:
                     done(name, answer)
-                bar.update()
+                progress.advance()
             for ready, (process, _, began) in busy.items():
                 if time.monotonic() - began > limit:
                     late.add(ready)
                     process.kill()  # the connection will say so
+    return errors
+
+
+@contextmanager
+def _killing(busy: dict[Any, tuple[Any, Path, float]]) -> Iterator[None]:
+    """Kill the processes that are left at the end: none, unless it comes early."""
+    try:
+        yield
     finally:
-        for process, _, _ in busy.values():  # none, unless the run ends early
+        for process, _, _ in busy.values():
             process.kill()
             process.join()
-    return errors
 
 
 def _send(ours: Any, name: Path | None) -> None:
