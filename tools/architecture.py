@@ -93,7 +93,9 @@ def _module_name(path: Path) -> str:
     return '.'.join(path.with_suffix('').parts).removesuffix('.__init__')
 
 
-def _targets(node: ast.Import | ast.ImportFrom, module: str, is_package: bool) -> list[str]:
+def _targets(
+    node: ast.Import | ast.ImportFrom, module: str, is_package: bool
+) -> list[str]:
     """List what a statement imports, by absolute names."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
