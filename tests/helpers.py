@@ -1,6 +1,7 @@
 """Tiny models, tiny videos and other things that several tests need."""
 
 import importlib.util
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -82,6 +83,27 @@ def start_pair(command, **pipes):
         )
         for rank in '01'
     ]
+
+
+def fork_pair(folder, tool, *arguments, **cfg_options):
+    """Start ``run_tool`` in the two processes of a run, as copies of this process.
+
+    They need not import anything again. What they say goes to ``folder/RANK.txt``.
+    """
+    port = free_port()
+
+    def work(rank):
+        os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE='2')
+        os.environ.update(RANK=rank, LOCAL_RANK=rank)
+        sys.stdout = sys.stderr = open(folder / f'{rank}.txt', 'w', buffering=1)
+        torch.set_num_threads(1)  # threads of this process are not copied
+        run_tool(tool, *arguments, '--launcher', 'pytorch', **cfg_options)
+
+    context = multiprocessing.get_context('fork')
+    processes = [context.Process(target=work, args=[rank]) for rank in '01']
+    for process in processes:
+        process.start()
+    return processes
 
 
 def tiny_model_cfg(sampler=None, **parts):

@@ -39,6 +39,8 @@ from tests.helpers import run_command, write_videos
 IMPORT_WITHOUT_ONE = """
 import os, re, sys, types, warnings
 import torch, mmengine.logging
+# Slow, and nothing that compat changes.
+import cv2, matplotlib.pyplot, torch.distributed.fsdp, torch.distributed.optim
 
 warnings.filterwarnings('error', 'Fail to import')
 

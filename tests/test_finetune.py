@@ -22,6 +22,7 @@ from tests.helpers import (
     CONFIGS,
     ROOT,
     TINY,
+    fork_pair,
     free_port,
     run_command,
     run_tool,
@@ -305,13 +306,27 @@ def test_result_does_not_depend_on_how_views_are_batched(toy, tested, option):
     assert_same_test(run_test(toy, **dict([option])), tested)
 
 
-@pytest.mark.parametrize('world_size', [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_result_does_not_depend_on_processes(toy, tested, world_size, tmp_path):
-    """Seven videos: none of these numbers of processes divides them."""
+def test_result_does_not_depend_on_processes(toy, tested, tmp_path):
+    """Seven videos: no multiple of two."""
+    dump = tmp_path / 'dump.pkl'
+    arguments = (SSV2, toy.root / 'model.pth', '--work-dir', tmp_path, '--dump', dump)
+    processes = fork_pair(tmp_path, 'test', *arguments, **toy.options)
+    for process in processes:
+        process.join(180)
+        process.kill()
+    said = (tmp_path / '0.txt').read_text()
+    assert [process.exitcode for process in processes] == [0, 0], said
+    assert re.search(r'acc/top1: .*acc/top5: .*acc/mean1: ', said)
+    assert_same_test(read_dump(dump), tested)
+
+
+@pytest.mark.slow
+def test_launcher_of_tests(toy, tested, tmp_path):
+    """Three processes."""
     dump = tmp_path / 'dump.pkl'
     result = run_command(
         ROOT / 'tools/dist_test.sh',
-        *(SSV2, toy.root / 'model.pth', world_size),
+        *(SSV2, toy.root / 'model.pth', 3),
         *('--work-dir', tmp_path, '--dump', dump, '--cfg-options'),
         *(f'{key}={value}' for key, value in toy.options.items()),
         OMP_NUM_THREADS='1',

@@ -4,6 +4,7 @@ import ast
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from projects.adamae_process import ends_in_one_line
@@ -39,6 +40,7 @@ FLOORS = (
 START, END = '<!-- made by tools/architecture.py -->\n', '<!-- end -->\n'
 
 
+@cache
 def room_of(module: str) -> str:
     """Find the entry of ``FLOORS`` that a module belongs to.
 
@@ -74,8 +76,8 @@ def iter_imports(root: Path) -> Iterator[tuple[str, str, str]]:
     modules = set(names.values())
     for path, module in names.items():
         is_package = path.name == '__init__.py'
-        for node in ast.walk(ast.parse(path.read_text('utf-8'))):
-            place = f'{path.relative_to(root)}:{getattr(node, "lineno", 0)}'
+        for node in _import_statements(path.read_text('utf-8')):
+            place = f'{path.relative_to(root)}:{node.lineno}'
             for target in _targets(node, module, is_package):
                 while target not in modules and '.' in target:
                     target = target.rpartition('.')[0]
@@ -83,16 +85,22 @@ def iter_imports(root: Path) -> Iterator[tuple[str, str, str]]:
                     yield module, target, place
 
 
+@cache
+def _import_statements(source: str) -> list[ast.Import | ast.ImportFrom]:
+    nodes = ast.walk(ast.parse(source))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def _module_name(path: Path) -> str:
     return '.'.join(path.with_suffix('').parts).removesuffix('.__init__')
 
 
-def _targets(node: ast.AST, module: str, is_package: bool) -> list[str]:
+def _targets(
+    node: ast.Import | ast.ImportFrom, module: str, is_package: bool
+) -> list[str]:
     """List what a statement imports, by absolute names."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    if not isinstance(node, ast.ImportFrom):
-        return []
     base = module.split('.')
     if node.level:
         base = base[: len(base) - node.level + is_package]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.helpers import ROOT, free_port
+from tests.helpers import ROOT, fork_pair, free_port
 
 # Of the log.
 STEPS = 'Epoch(train)'
@@ -62,8 +62,31 @@ def ranks_of(launcher):
         return [int(pid) for pid in file.read().split()]
 
 
-def test_all_processes_stop_after_the_same_step(start, tmp_path):
-    """One of two gets the signal; torchrun passes the code on, without a word."""
+def test_all_processes_stop_after_the_same_step(toy, tmp_path):
+    """One of two gets the signal."""
+    # No data workers: see test_two_processes_share_the_videos_and_the_error.
+    work_dir = tmp_path / 'run'
+    options = {'train_cfg.max_epochs': 100000}
+    processes = fork_pair(tmp_path, 'train', toy, '--work-dir', work_dir, **options)
+    log = tmp_path / '0.txt'
+    try:
+        wait_for(lambda: log.exists() and STEPS in log.read_text())
+        os.kill(processes[1].pid, signal.SIGUSR1)
+        for process in processes:
+            process.join(200)
+            assert process.exitcode == 128 + signal.SIGUSR1, log.read_text()
+    finally:
+        for process in processes:
+            process.kill()
+    (saved,) = work_dir.glob('iter_*.pth')
+    assert f'saved {saved}; go on with --resume' in log.read_text()
+    for rank in '01':
+        assert 'Traceback' not in (tmp_path / f'{rank}.txt').read_text()
+
+
+@pytest.mark.slow
+def test_launcher_passes_the_code_on(start, tmp_path):
+    """Without a word; tests/tools/test_torchrun.py has that of errors."""
     process, log = start(2)
     os.kill(ranks_of(process)[1], signal.SIGUSR1)
     assert process.wait(200) == 128 + signal.SIGUSR1, log.read_text()

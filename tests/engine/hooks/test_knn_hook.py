@@ -1,8 +1,6 @@
 """The hook in real training runs, in one process and in two."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,8 +14,7 @@ from projects.adamae.engine.hooks import KnnHook
 from projects.adamae.evaluation import features
 from projects.adamae.evaluation.knn import knn_accuracy
 from tests.helpers import (
-    ROOT,
-    start_pair,
+    fork_pair,
     tiny_model_cfg,
     video_dataset_cfg,
     write_videos,
@@ -115,15 +112,14 @@ def test_two_processes_share_the_videos_and_the_error(root, tmp_path):
     torch.save(dict(state_dict=model.state_dict()), cfg.load_from)
     cfg.dump(tmp_path / 'cfg.py')
 
-    command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py']
-    command += [tmp_path / 'cfg.py', '--launcher', 'pytorch']
-    processes = start_pair(command, stderr=subprocess.PIPE)
+    processes = fork_pair(tmp_path, 'train', tmp_path / 'cfg.py')
     # The second reads that video; it leaves the message to the first, for a launcher
     # to end it then.
-    errors = processes[0].communicate(timeout=180)[1]
-    processes[1].kill()
-    processes[1].communicate()
-    assert processes[0].returncode == 2
+    processes[0].join(180)
+    for process in processes:
+        process.kill()
+    errors = (tmp_path / '0.txt').read_text()
+    assert processes[0].exitcode == 2, errors
     assert 'Traceback' not in errors and 'bad.mp4: cannot be read' in errors, errors
     assert not list(tmp_path.glob('epoch_*.pth')), 'before training'
 
