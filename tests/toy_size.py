@@ -20,7 +20,8 @@ class LastEpochHook(Hook):
 
     def before_train(self, runner):
         loop = runner.train_loop
-        if loop.epoch == 0 and not loop._iter:
+        # A benchmark's run has no last epoch.
+        if not loop._iter and loop.max_epochs < 10_000:
             loop._epoch = loop.max_epochs - 1
             loop._iter = loop._epoch * len(loop.dataloader)
 
