@@ -42,6 +42,7 @@ test: env
 	$(pytest)
 
 slow: env
+	$(pip) --quiet --no-deps -r requirements/mim.txt
 	$(pytest) --runslow
 
 demo: env

@@ -151,11 +151,21 @@ def test_demo_and_a_config_of_somebody_else(installed, tmp_path):
     assert (tmp_path / 'work_dirs/mine/epoch_1.pth').is_file()
 
     if find_spec('mim') is None:
-        pytest.skip('all but mim: pip install --no-deps openmim')
+        pytest.skip('all but mim: pip install --no-deps -r requirements/mim.txt')
     mim = installed / 'python', '-m', 'mim'
-    arguments = '--gpus', '0', '--work-dir', 'by_mim'
-    train = run_command(*mim, 'train', 'adamae', 'mine.py', *arguments, **outside)
-    assert train.returncode == 0, train.stdout + train.stderr
-    assert Path(tmp_path, 'by_mim/epoch_1.pth').is_file()
+    pair = '--gpus', '2', '--gpus-per-node', '2', '--launcher', 'pytorch'
+    for gpus, folder in (('--gpus', '0'), 'by_mim'), (pair, 'by_two'):
+        arguments = 'train', 'adamae', 'mine.py', *gpus, '--work-dir', folder
+        train = run_command(*mim, *arguments, **outside)
+        assert train.returncode == 0, train.stdout + train.stderr
+        assert Path(tmp_path, folder, 'epoch_1.pth').is_file()
+    (tmp_path / 'test.py').write_text(
+        "_base_ = 'adamae::adamae/demo/motion_finetune.py'"
+    )
+    checkpoint = max(tmp_path.glob('work_dirs/demo_quick/*/finetune_*/epoch_*.pth'))
+    arguments = 'test', 'adamae', 'test.py', '--checkpoint', checkpoint, '--gpus', '0'
+    tested = run_command(*mim, *arguments, **outside)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert 'acc/top1' in tested.stdout + tested.stderr
     shown = run_command(*mim, 'search', 'adamae', **outside)
     assert 'adamae_vitb_ssv2_pretrain' in shown.stdout, shown.stderr
