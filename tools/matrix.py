@@ -42,7 +42,7 @@ VARIABLES = {
     'PYTHONPATH': str(ROOT),
     'PYTHONWARNINGS': 'ignore',
 }
-MINUTES = 15  # that a step may take
+MINUTES = 60  # that a step may take; MMCV's operators are compiled for half of it
 
 
 class Row(NamedTuple):
@@ -61,14 +61,17 @@ class Row(NamedTuple):
     instead: Mapping[str, str] = {}
 
 
-# The last OpenCV that is built for numpy 1.
+# The last OpenCV and ml_dtypes that are built for numpy 1, and an ONNX for that.
 NUMPY1 = {
     'numpy': '1.26.4',
     'opencv-python': '4.11.0.86',
     'opencv-contrib-python': '4.11.0.86',
+    'ml_dtypes': '0.5.4',
+    'onnx': '1.17.0',
 }
 MM_OLDEST = {'mmengine': '0.10.6', 'mmcv-lite': '2.0.0'}
-TORCH_OLDEST = {'torch': '2.6.0', 'torchvision': '0.21.0'}
+# It names one version of sympy.
+TORCH_OLDEST = {'torch': '2.6.0', 'torchvision': '0.21.0', 'sympy': '1.13.1'}
 TORCH_NEWEST = {'torch': '2.14.1', 'torchvision': '0.29.1'}
 ONEDL = {
     'mmengine': 'onedl-mmengine',
