@@ -70,8 +70,7 @@ NUMPY1 = {
     'onnx': '1.17.0',
 }
 MM_OLDEST = {'mmengine': '0.10.6', 'mmcv-lite': '2.0.0'}
-# It names one version of sympy.
-TORCH_OLDEST = {'torch': '2.6.0', 'torchvision': '0.21.0', 'sympy': '1.13.1'}
+TORCH_OLDEST = {'torch': '2.7.0', 'torchvision': '0.22.0'}
 TORCH_NEWEST = {'torch': '2.14.1', 'torchvision': '0.29.1'}
 ONEDL = {
     'mmengine': 'onedl-mmengine',

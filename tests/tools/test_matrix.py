@@ -53,7 +53,7 @@ def test_table_shows_results_or_pins():
     assert len(lines) == len(matrix.ROWS) + 2
     assert lines[2].startswith('| pinned | 3.11.7 | 2.13.0+cpu |')
     assert lines[2].endswith('| failed: E   a \\| b | 2026-01-01 |')
-    assert '| oldest | 3.10 | 2.6.0 | 1.26.4 | mmcv-lite 2.0.0 | 0.10.6 |' in lines[-1]
+    assert '| oldest | 3.10 | 2.7.0 | 1.26.4 | mmcv-lite 2.0.0 | 0.10.6 |' in lines[-1]
     assert '| not run |' in lines[-1]
 
 
