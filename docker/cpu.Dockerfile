@@ -1,6 +1,8 @@
 # Tests, the demo and inference on CPUs. From the root of the repository:
 #   docker build -f docker/cpu.Dockerfile -t adamae:cpu .
 #   docker run --rm -it --shm-size=2g adamae:cpu make demo
+# Behind a mirror: --build-arg TORCH_INDEX=https://... (PyTorch's CPU builds) and
+# --build-arg PIP_INDEX_URL=https://... (all else).
 FROM python:3.11-slim-bookworm
 
 # OpenCV's libraries; make for the Makefile, git for the state of the code in run.json.
@@ -13,9 +15,11 @@ WORKDIR /adamae
 
 # Before the code, so that a change of it does not install everything again. torch and
 # torchvision must be of one build; the versions are those of constraints.txt.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG PIP_INDEX_URL=https://pypi.org/simple
 COPY requirements requirements
 RUN pins="$(grep -E '^(torch|torchvision)==' requirements/constraints.txt)" \
-    && pip install --index-url https://download.pytorch.org/whl/cpu $pins \
+    && pip install --index-url "$TORCH_INDEX" $pins \
     && pip install -c requirements/constraints.txt 'setuptools<81' \
     && pip install -c requirements/constraints.txt -r requirements/dev.txt
 

@@ -111,8 +111,8 @@ class AdaMAELoss(BaseModule):
         """
         parts = zip(*(x.chunk(_PARTS) for x in (pred, patches, ids)), strict=True)
         errors = [
-            self.value_error(p.float(), self.target(*known), reduction='none').mean(-1)
-            for p, *known in parts
+            self.value_error(p.float(), y.float(), reduction='none').mean(-1)
+            for p, y in ((p, self.target(*known)) for p, *known in parts)
         ]
         return torch.cat(errors)
 
