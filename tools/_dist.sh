@@ -19,7 +19,8 @@ if ((nodes > 1 && restarts > 0)); then
     echo "MAX_RESTARTS=$restarts: expected 0 with NNODES=$nodes, restarts are for one machine" >&2
     exit 2
 elif ((nodes == 1)) && { [[ -z ${PORT:-} ]] || ((restarts > 0)); }; then
-    meet=(--standalone)  # torchrun finds a free port
+    # torchrun finds a free port, and would go by the name of the machine.
+    meet=(--standalone --local-addr=localhost)
 elif ((nodes > 1)) && [[ -z ${MASTER_ADDR:-} ]]; then
     echo "NNODES=$nodes: set MASTER_ADDR to the address of node 0, and NODE_RANK" >&2
     exit 2

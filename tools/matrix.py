@@ -163,7 +163,8 @@ class Environment:
             raise StepError(f'took more than {MINUTES} minutes')
         if done.returncode:
             lines = text.splitlines() or [f'exit code {done.returncode}']
-            raise StepError(next(filter(ERROR.search, lines), lines[-1]).strip())
+            line = next(filter(ERROR.search, lines), lines[-1])
+            raise StepError(line.removeprefix('E ').strip())
         return text
 
     def pip(self, *arguments: str) -> str:

@@ -70,6 +70,8 @@ def test_a_failure_is_its_first_error(tmp_path):
     code = 'print("fine"); raise ValueError("this\\nand that")'
     with pytest.raises(matrix.StepError, match='^ValueError: this$'):
         env.run(sys.executable, '-c', code)
+    with pytest.raises(matrix.StepError, match='^KeyError: 1$'):  # as pytest prints it
+        env.run(sys.executable, '-c', 'print("E   KeyError: 1"); exit(1)')
     assert 'and that' in env.log.read_text()
 
 

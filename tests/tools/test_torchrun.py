@@ -1,5 +1,6 @@
 """What is seen of a run on several processes that fails."""
 
+import os
 import signal
 
 import pytest
@@ -48,6 +49,17 @@ def test_restarts_where_others_report_that_one_has_died(tmp_path):
     script.write_text(DIE)
     options = ('--standalone', '--nproc-per-node=2', '--max-restarts=1')
     assert run_command(ROOT / 'tools/_torchrun.py', *options, script).returncode == 0
+
+
+def test_name_of_the_machine_need_not_have_an_address(tmp_path):
+    """As in some containers, where the processes would wait for each other."""
+    name = 'import socket\nsocket.getfqdn = lambda *_: "name.invalid"'
+    (tmp_path / 'sitecustomize.py').write_text(name)
+    script = tmp_path / 'show.py'
+    script.write_text('import os\nprint(os.environ["MASTER_ADDR"])')
+    tool = os.path.relpath(script, ROOT / 'tools')
+    shown = run_command(ROOT / 'tools/_dist.sh', tool, 1, PYTHONPATH=str(tmp_path))
+    assert shown.stdout == 'localhost\n'
 
 
 def test_others_wait_until_the_first_has_reported(monkeypatch, capsys):

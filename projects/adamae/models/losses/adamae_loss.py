@@ -107,11 +107,11 @@ class AdaMAELoss(BaseModule):
             ids (Tensor): positions of the tokens, int64, shape (B, K).
 
         Returns:
-            Tensor: mean over the P values, shape (B, K), float32.
+            Tensor: mean over the P values, shape (B, K), dtype of the patches.
         """
         parts = zip(*(x.chunk(_PARTS) for x in (pred, patches, ids)), strict=True)
         errors = [
-            self.value_error(p.float(), y.float(), reduction='none').mean(-1)
+            self.value_error(p.to(y.dtype), y, reduction='none').mean(-1)
             for p, y in ((p, self.target(*known)) for p, *known in parts)
         ]
         return torch.cat(errors)
