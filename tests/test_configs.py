@@ -335,7 +335,10 @@ def documented(heading):
     commands = [
         shlex.split(line) for line in page.splitlines() if '--cfg-options' in line
     ]
-    options = (dict(o.split('=') for o in command[4:]) for command in commands)
+    options = (
+        dict(o.split('=') for o in command[command.index('--cfg-options') + 1 :])
+        for command in commands
+    )
     (code,) = re.findall('```python\n(.*?)```', page, re.S)
     return [(ROOT / c[2], o) for c, o in zip(commands, options, strict=True)], code
 
@@ -344,7 +347,9 @@ def test_documented_sizes(tmp_path):
     """One key each, and the snippet does what the first command does."""
     commands, code = documented('Other sizes')
     sizes = ('img_size', 'img_size', 'img_size', 'num_frames', 'patch_size')
-    assert [list(o) for _, o in commands] == [[f'model.backbone.{s}'] for s in sizes]
+    assert [next(iter(o)) for _, o in commands] == [
+        f'model.backbone.{s}' for s in sizes
+    ]
     config, options = commands[0]
     given, mine = load(config, **options), load(child(tmp_path, code))
     assert given.model == mine.model and loaders(given) == loaders(mine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import subprocess
 import sys
 from argparse import Action, ArgumentParser, _SubParsersAction
 from pathlib import Path
@@ -121,7 +122,7 @@ def describe_launcher(script: Path) -> str:
     """Write the section of a shell script: its first comment, and its usage."""
     text = script.read_text('utf-8')
     what = re.findall(r'^# (.*)', text, re.M)[0]
-    usage = re.search(r"<<'USAGE'\n(.*?)\nUSAGE", text, re.S)[1]
+    usage = subprocess.check_output(['bash', script, '--help'], text=True).strip()
     name = script.relative_to(ROOT)
     parts = [
         f'### {name}',
