@@ -3,7 +3,7 @@
 Reads the curves, config and log that the run left and, where they are there, its data
 lists, some of its videos and its checkpoints; changes nothing. Start it in the folder
 that training was started in. Exit code 0: the run looks healthy; 1: there are findings;
-2: the folder cannot be read. See docs/doctor.md.
+2: the folder cannot be read. See "What is wrong with this run?" in the documentation.
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
