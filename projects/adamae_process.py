@@ -71,6 +71,12 @@ def ends_in_one_line() -> Iterator[None]:
     raise SystemExit(code)
 
 
+def announce(work: str) -> None:
+    """Say on a terminal what is done, as a tool imports and works for seconds first."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f'{work} ...', file=sys.stderr, flush=True)
+
+
 def nobody_reads() -> bool:
     """Whether standard output is a pipe whose reader has ended."""
     try:

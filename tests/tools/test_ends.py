@@ -87,6 +87,26 @@ def test_one_process_of_a_machine_says_it(tmp_path):
         assert process.returncode == 130
 
 
+@pytest.mark.parametrize(
+    'arguments',
+    [('report.py', 'a'), ('doctor.py', 'a'), ('export.py', 'a', 'b', '--out', 'c')],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_terminal_hears_at_once_what_is_done(arguments):
+    tool, *arguments = arguments
+    main, terminal = os.openpty()
+    done = subprocess.run(
+        [sys.executable, '-S', ROOT / 'tools' / tool, *arguments],
+        cwd='/',
+        env={'COLUMNS': '200'},
+        stderr=terminal,
+    )
+    os.close(terminal)
+    first, *_ = os.read(main, 4000).decode().splitlines()
+    os.close(main)
+    assert done.returncode == 2 and first.endswith(' ...')
+
+
 PRINTS = """
 from projects.adamae_process import ends_in_one_line
 with ends_in_one_line():
