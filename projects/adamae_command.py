@@ -105,6 +105,21 @@ def tool_name(tool: str) -> str:
     return f'adamae {names.get(tool) or _name_of_file(tool)}'
 
 
+def docs_page(page: str, section: str = '') -> str:
+    """Give the name that a message uses for a page of the documentation.
+
+    Args:
+        page (str): its file below ``docs``, without ending.
+        section (str, optional): a heading of it. Defaults to none.
+
+    Returns:
+        str: a page of the site if the package is installed, as a wheel has no pages,
+        and else the file in this checkout.
+    """
+    name = f'{page}.html of the documentation' if IS_INSTALLED else f'docs/{page}.md'
+    return f'{name}, "{section}"' if section else name
+
+
 def command_line(tool: str, *arguments: object) -> str:
     """Write a command that runs a tool from the present folder.
 

@@ -5,7 +5,9 @@ seconds are meant, too.
 """
 
 import ctypes
+import errno
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -25,6 +27,9 @@ _PR_SET_PDEATHSIG = 1
 def ends_in_one_line() -> Iterator[None]:
     """Let Ctrl-C and a missing package end a tool in one line, with code 130 or 2.
 
+    A reader of its output that ends first, such as ``head``, ends it without a word and
+    with 141, as shells say of other programs.
+
     Every tool enters it first, as torch and MMAction2 take seconds to import; while it
     works, ``launch.errors_in_one_line`` says more. A tool that a launcher of an
     installed package runs by its file calls itself as the reader knows it.
@@ -33,7 +38,21 @@ def ends_in_one_line() -> Iterator[None]:
     if IS_INSTALLED and script.is_relative_to(TOOLS) and script.name[0] != '_':
         sys.argv[0] = tool_name(str(script.relative_to(TOOLS)))
     try:
-        yield
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:  # as with `>&-`
+                sys.stdout.flush()
+    except BrokenPipeError:
+        if not nobody_reads():
+            raise
+        _drop_output()
+        raise SystemExit(128 + signal.SIGPIPE) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename:
+            raise
+        _drop_output()
+        text, code = f'error: writing the output: {error.strerror}', 2
     except KeyboardInterrupt:
         text, code = '\nstopped', 128 + signal.SIGINT
     except ModuleNotFoundError as error:
@@ -50,6 +69,22 @@ def ends_in_one_line() -> Iterator[None]:
     if _is_first_process():
         print(text, file=sys.stderr)
     raise SystemExit(code)
+
+
+def announce(work: str) -> None:
+    """Say on a terminal what is done, as a tool imports and works for seconds first."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f'{work} ...', file=sys.stderr, flush=True)
+
+
+def nobody_reads() -> bool:
+    """Whether standard output is a pipe whose reader has ended."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except (AttributeError, OSError, ValueError):  # no such output, or no poll
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def end_on_signals() -> None:
@@ -75,6 +110,11 @@ def end_with_launcher() -> None:
     launcher = os.environ.get(LAUNCHER_PID)
     if launcher and int(launcher) != os.getppid():  # it died before
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _drop_output() -> None:
+    """Drop what is left: the interpreter would write it at its end, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(number: int, frame: FrameType | None) -> None:

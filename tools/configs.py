@@ -88,16 +88,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         if args.action == 'cp':
-            print(f'wrote {copy(args.name, Path(args.target))}')
-        elif names := list_models(args.pattern):
-            print(*names, sep='\n')
-        else:
+            lines = [f'wrote {copy(args.name, Path(args.target))}']
+        elif not (lines := list_models(args.pattern)):
             raise FileNotFoundError(f'no config is called like {args.pattern!r}')
     except FileExistsError as error:
         reason = f'expected a new file, got {error.filename}; name another one'
     except OSError as error:
         reason = f'{error.filename}: {error.strerror}' if error.filename else str(error)
     else:
+        print(*lines, sep='\n')
         return
     print(f'error: {reason}', file=sys.stderr)
     raise SystemExit(2)

@@ -92,12 +92,30 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
         action='store_true',
         help='a minute or two that show that everything runs; too short to learn much',
     )
-    parser.add_argument('--data', type=Path, default=Path('data/motion'))
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'))
-    parser.add_argument('--num-train', type=int, default=1600, help='training videos')
-    parser.add_argument('--num-val', type=int, default=200, help='held-out videos')
-    parser.add_argument('--pretrain-epochs', type=int, default=11)
-    parser.add_argument('--finetune-epochs', type=int, default=8)
+    parser.add_argument(
+        '--data',
+        type=Path,
+        default=Path('data/motion'),
+        help='folder of the videos, made if it is not there (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs/demo'),
+        help='folder of checkpoints and pictures (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--num-train', type=int, default=1600, help='training videos (default: 1600)'
+    )
+    parser.add_argument(
+        '--num-val', type=int, default=200, help='held-out videos (default: 200)'
+    )
+    parser.add_argument(
+        '--pretrain-epochs', type=int, default=11, help='of pre-training (default: 11)'
+    )
+    parser.add_argument(
+        '--finetune-epochs', type=int, default=8, help='of fine-tuning (default: 8)'
+    )
     args = parser.parse_args(argv)
     if args.quick:
         parser.set_defaults(**QUICK)

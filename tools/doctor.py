@@ -3,13 +3,13 @@
 Reads the curves, config and log that the run left and, where they are there, its data
 lists, some of its videos and its checkpoints; changes nothing. Start it in the folder
 that training was started in. Exit code 0: the run looks healthy; 1: there are findings;
-2: the folder cannot be read. See docs/doctor.md.
+2: the folder cannot be read. See "What is wrong with this run?" in the documentation.
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from projects.adamae_process import ends_in_one_line
+from projects.adamae_process import announce, ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -24,6 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    announce('reading the run, its data and its checkpoints')
     # These take seconds, and --help does not need them.
     from projects.adamae import launch
     from projects.adamae.diagnosis import examine

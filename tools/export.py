@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from projects.adamae_arguments import add_cfg_options
-from projects.adamae_process import ends_in_one_line
+from projects.adamae_process import announce, ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -44,6 +44,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    announce('loading the model')
     # These take seconds, and --help does not need them.
     from projects.adamae import launch
     from projects.adamae.apis import export

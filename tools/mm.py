@@ -1,7 +1,8 @@
 """Run one of MMAction2's own tools on configs and checkpoints of this project.
 
 For example: %(prog)s confusion_matrix CONFIG CHECKPOINT --show-path matrix.png. Which
-of them work, and with which arguments: docs/mmaction2_tools.md.
+of them work, and with which arguments: "MMAction2's own tools on our configs" in the
+documentation.
 """
 
 from argparse import REMAINDER, ArgumentParser, Namespace

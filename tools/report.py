@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from projects.adamae_arguments import whole_number
-from projects.adamae_process import ends_in_one_line
+from projects.adamae_process import announce, ends_in_one_line
 
 
 def parse_args(argv: Sequence[str] | None = None) -> Namespace:
@@ -32,6 +32,7 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    announce('reading the run, and drawing')
     # These take seconds, and --help does not need them.
     from projects.adamae import launch, reporting
     from projects.adamae.utils import cpu

@@ -6,7 +6,8 @@ from scratch.
 
 With --config, on one's own data: pre-train as this config says with each of the
 --samplers, and let each --judge evaluate every encoder, also one that is not trained.
-All is checked before anything trains. See docs/comparing.md.
+All is checked before anything trains. More: "Comparing masking strategies on your own
+videos" in the documentation.
 
 What is already there is used again, so that an interrupted study goes on where it
 stopped. The outcome is OUT/table.md and OUT/plot.png; on one's own data also

@@ -34,7 +34,12 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     parser.add_argument(
         '--out', metavar='DIR', help="folder (default: pictures in the config's own)"
     )
-    parser.add_argument('--split', default='val', choices=('train', 'val'))
+    parser.add_argument(
+        '--split',
+        default='val',
+        choices=('train', 'val'),
+        help='videos to draw: of train_dataloader or of val_dataloader (default: val)',
+    )
     parser.add_argument(
         '--num', type=COUNT, default=4, help='videos of the split (default: 4)'
     )

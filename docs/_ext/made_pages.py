@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import runpy
-import subprocess
 import sys
 from argparse import Action, ArgumentParser, _SubParsersAction
 from pathlib import Path
+from subprocess import check_output
 from textwrap import dedent
 from unittest.mock import patch
 
@@ -119,10 +119,9 @@ def describe(tool: Path) -> str:
 
 
 def describe_launcher(script: Path) -> str:
-    """Write the section of a shell script: its first comment, and its usage."""
-    text = script.read_text('utf-8')
-    what = re.findall(r'^# (.*)', text, re.M)[0]
-    usage = subprocess.check_output(['bash', script, '--help'], text=True).strip()
+    """Write the section of a shell script: its first comment, and what it says."""
+    what = re.findall(r'^# (.*)', script.read_text('utf-8'), re.M)[0]
+    usage = check_output(['bash', str(script), '--help'], text=True).strip()
     name = script.relative_to(ROOT)
     parts = [
         f'### {name}',

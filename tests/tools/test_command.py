@@ -11,6 +11,8 @@ from projects.adamae_command import commands
 from tests.helpers import ROOT, run_command, run_tool
 from tests.tools.test_help import TOOLS
 
+# These say how pages are written.
+OF_CHECKOUTS = 'architecture.py', 'matrix.py'
 # Runs commands in this process, where nothing that takes long can be imported.
 RUN = """
 import sys
@@ -190,3 +192,42 @@ def test_configs_cp(monkeypatch, tmp_path, capsys):
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith('error: ') and reason in line
     assert (tmp_path / 'adamae_vitb_ssv2_pretrain.py').read_text() == text
+
+
+def test_messages_name_pages_that_are_there(monkeypatch):
+    package = sorted(ROOT.glob('projects/**/*.py'))
+    called = []
+    for path in (*package, *TOOLS):
+        tree = ast.parse(path.read_text('utf-8'))
+        nodes = list(ast.walk(tree))
+        # What a wheel does not have; docstrings of tools are their help.
+        prose = [n.value for n in nodes if isinstance(n, ast.Expr)]
+        texts = [n for n in nodes if isinstance(n, ast.Constant) and n not in prose]
+        texts += prose[:1] if path in TOOLS else []
+        for text in texts:
+            found = re.search(r'docs/\w+\.md', str(getattr(text, 'value', '')))
+            assert not found or path.name in OF_CHECKOUTS, (path, found)
+        called += [
+            [argument.value for argument in node.args]
+            for node in nodes
+            if isinstance(node, ast.Call)
+            and getattr(node.func, 'id', '') == 'docs_page'
+        ]
+    assert len(called) > 10
+    for page, *section in called:
+        text = (ROOT / f'docs/{page}.md').read_text('utf-8')
+        assert all(re.search(f'^#+ {title}$', text, re.M) for title in section), page
+    assert adamae_command.docs_page('data') == 'docs/data.md'
+    monkeypatch.setattr(adamae_command, 'IS_INSTALLED', True)
+    name = adamae_command.docs_page('data', 'Unreadable videos')
+    assert name == 'data.html of the documentation, "Unreadable videos"'
+
+
+def test_titles_in_the_help_of_tools():
+    titles = {
+        path.read_text('utf-8').partition('\n')[0][2:]
+        for path in ROOT.glob('docs/*.md')
+    }
+    for path in TOOLS:
+        text = ' '.join((ast.get_docstring(ast.parse(path.read_text())) or '').split())
+        assert set(re.findall(r'"([^"]+)" in the documentation', text)) <= titles

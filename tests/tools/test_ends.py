@@ -85,3 +85,67 @@ def test_one_process_of_a_machine_says_it(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60)[1].lstrip() == said
         assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [('report.py', 'a'), ('doctor.py', 'a'), ('export.py', 'a', 'b', '--out', 'c')],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_terminal_hears_at_once_what_is_done(arguments):
+    tool, *arguments = arguments
+    main, terminal = os.openpty()
+    done = subprocess.run(
+        [sys.executable, '-S', ROOT / 'tools' / tool, *arguments],
+        cwd='/',
+        env={'COLUMNS': '200'},
+        stderr=terminal,
+    )
+    os.close(terminal)
+    first, *_ = os.read(main, 4000).decode().splitlines()
+    os.close(main)
+    assert done.returncode == 2 and first.endswith(' ...')
+
+
+PRINTS = """
+from projects.adamae_process import ends_in_one_line
+with ends_in_one_line():
+    from projects.adamae.launch import errors_in_one_line
+    with errors_in_one_line(OSError):
+        print('a line', flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    'command',
+    [
+        [ROOT / 'tools/configs.py', 'ls'],  # written as the interpreter ends
+        ['-c', PRINTS],  # in the middle
+    ],
+    ids=['end', 'middle'],
+)
+def test_nobody_reads_the_output(command):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, *command],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, '')
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='of Linux')
+def test_no_room_for_the_output():
+    with open('/dev/full', 'w') as full:
+        done = subprocess.run(
+            [sys.executable, ROOT / 'tools/configs.py', 'ls'],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == 'error: writing the output: No space left on device\n'

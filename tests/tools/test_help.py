@@ -12,7 +12,14 @@ from tests.helpers import ROOT, load_tool, run_command
 TOOLS = sorted(ROOT.glob('tools/[!_]*.py')) + sorted(ROOT.glob('tools/data/*.py'))
 # Prints the help of all tools, where nothing that takes long can be imported.
 HELP = """
-import runpy, sys
+import argparse, runpy, sys
+printed = argparse.ArgumentParser.print_help
+def print_help(self, file=None):
+    options = [a for a in self._actions if a.option_strings]
+    silent = [a.option_strings for a in options if not a.help]
+    assert not silent, (self.prog, silent)
+    printed(self, file)
+argparse.ArgumentParser.print_help = print_help
 for heavy in ('projects.adamae', 'mmaction', 'mmengine', 'numpy', 'torch'):
     sys.modules[heavy] = None
 for tool in sys.argv[1:]:

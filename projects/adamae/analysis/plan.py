@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from projects.adamae_command import tool_name
+from projects.adamae_command import docs_page, tool_name
 
 # A device is kept busy where waiting adds no more than this to a step.
 _NEAR = 1.05
@@ -345,10 +345,11 @@ class Plan:
                     f'{text}; {crops} crops of each decoded clip make about '
                     f'{self.with_crops(crops):.3g} clips a second of '
                     f'{self.with_crops(1):.3g}',
-                    f'PerClip(repeats={crops}), docs/data.md, "Repeated sampling"',
+                    f'PerClip(repeats={crops}), '
+                    + docs_page('data', 'Repeated sampling'),
                 )
-            smaller = f'smaller videos: {tool_name("data/transcode.py")}, docs/data.md'
-            return text, smaller
+            tool, page = tool_name('data/transcode.py'), docs_page('data')
+            return text, f'smaller videos: {tool}, {page}'
         if measured.is_cpu:
             return (
                 f'the arithmetic of the step: {1 - share:.0%} of the work of these '

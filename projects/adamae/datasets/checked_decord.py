@@ -11,7 +11,7 @@ from typing import Any
 from decord import DECORDError, DECORDLimitReachedError
 from mmaction.datasets.transforms import DecordDecode, DecordInit
 
-from projects.adamae_command import tool_name
+from projects.adamae_command import docs_page, tool_name
 
 from ..video.error import VideoError, video_errors
 from .transforms.pyav_skip_init import PyAVSkipInit
@@ -26,8 +26,8 @@ _TIME_LIMIT = 60
 _MAX_VERDICTS = 2**16
 
 _REMEDY = (
-    'load it with PyAVSkipInit and PyAVSkipDecode (docs/data.md), or rewrite it with '
-    f'{tool_name("data/transcode.py")}'
+    f'load it with PyAVSkipInit and PyAVSkipDecode ({docs_page("data")}), or rewrite '
+    f'it with {tool_name("data/transcode.py")}'
 )
 
 

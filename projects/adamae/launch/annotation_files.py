@@ -10,7 +10,7 @@ from mmaction.registry import DATASETS
 from mmengine.fileio import join_path, list_from_file
 from mmengine.utils import is_abs
 
-from projects.adamae_command import command_line
+from projects.adamae_command import command_line, docs_page
 
 from ..datasets.annotation_lines import TabSeparatedVideos, split_line
 from ..datasets.names_below_prefix import leaves, outside_message
@@ -117,9 +117,9 @@ def read_lines(key: str, annotation: str, layout: Layout) -> list[str]:
             f"lines '{layout.form}' with a number from 0 as label; "
             + (
                 f'make them: {command_line("data/prepare.py", kind, *options)}; '
-                'see docs/datasets.md'
+                f'see {docs_page("datasets")}'
                 if kind
-                else 'see docs/datasets.md, "Annotation files"'
+                else f'see {docs_page("datasets", "Annotation files")}'
             )
         )
     try:

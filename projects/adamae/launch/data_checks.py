@@ -8,6 +8,8 @@ from typing import Any
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 
+from projects.adamae_command import docs_page
+
 from ..datasets.from_config import iter_split_datasets
 from ..datasets.unreadable import ALLOW_MORE, max_unreadable
 from ..utils.text import printable, some
@@ -100,8 +102,8 @@ def check_data(
         raise FileNotFoundError(
             f'train_dataloader.dataset: {len(missing)} of {total} videos not found, '
             f'more than the {limit} allowed: {some(missing)}; restore them or take '
-            f'them out of the list, or {ALLOW_MORE}; see docs/data.md, "Unreadable '
-            'videos"'
+            f'them out of the list, or {ALLOW_MORE}; see '
+            + docs_page('data', 'Unreadable videos')
         )
 
 
@@ -159,7 +161,7 @@ def _check_videos(
         f'first in line {missing[0] + 1}: {printable(os.path.abspath(first))}'
     )
     if tolerant and len(missing) < len(lines):
-        warn(f'{count}; see docs/data.md, "Unreadable videos"')
+        warn(f'{count}; see {docs_page("data", "Unreadable videos")}')
         return [paths[i] for i in missing]
     if len(missing) < len(lines):
         for i in missing:

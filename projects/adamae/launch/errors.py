@@ -19,6 +19,8 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import Registry, build_from_cfg
 
+from projects.adamae_process import nobody_reads
+
 from ..engine.hooks import StopOnSignalHook
 from ..utils.fileio import reason_of
 from ..utils.text import printable
@@ -81,6 +83,8 @@ def errors_in_one_line(
         exit_with_code(128 + signal.SIGINT)
         raise SystemExit(128 + signal.SIGINT) from None
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and nobody_reads():
+            raise  # for ends_in_one_line: no mistake, and nobody to tell
         if rank_and_local_rank()[1] > 0:
             _wait_to_be_stopped()
         # Who is not the first and still there is the only one with an error.

@@ -26,6 +26,8 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 
+from projects.adamae_command import docs_page
+
 from ..analysis import memory
 from ..analysis.plan import Measurement, Plan, Timings, line_through
 from ..datasets.from_config import clips_per_video
@@ -130,7 +132,7 @@ def make_plan(cfg: Config, seconds: float, begun: float | None = None) -> Planne
                     raise OutOfMemory(
                         f'train_dataloader.batch_size=1 does not fit into memory: '
                         f'{error}; take a smaller model, or with_cp=True in its parts '
-                        '(docs/speed.md)'
+                        f'({docs_page("speed")})'
                     ) from None
                 batch //= 2
                 print(

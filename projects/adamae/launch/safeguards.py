@@ -10,6 +10,8 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
+from projects.adamae_command import docs_page
+
 from ..datasets import (
     TolerantRawframeDataset,
     TolerantRepeatAugDataset,
@@ -98,14 +100,14 @@ def _tolerate_unreadable(cfg: Config) -> None:
             if _replace(DATASETS, dataset):
                 warn(
                     f'{name}.type: reading {kind.__name__} as {dataset["type"]}, '
-                    'which goes on when a video cannot be read (docs/data.md, '
-                    '"Unreadable videos")'
+                    'which goes on when a video cannot be read '
+                    f'({docs_page("data", "Unreadable videos")})'
                 )
             elif isinstance(kind, type) and not issubclass(kind, UnreadableVideos):
                 warn(
                     f'{name}.type: {kind.__name__} may end the run at the first '
                     'video that cannot be read; put UnreadableVideos in front of its '
-                    'base class (docs/data.md, "Unreadable videos")'
+                    f'base class ({docs_page("data", "Unreadable videos")})'
                 )
 
 

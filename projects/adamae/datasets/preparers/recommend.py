@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
 
+from projects.adamae_command import docs_page
+
 from ...utils.batches import FEW_STEPS, largest_batch_size
 
 # Seconds from one frame of a clip to the next: between Kinetics-400 (every 4th of 30 a
@@ -159,7 +161,7 @@ def recommend(summary: Mapping[str, Any], flip: bool = True) -> Plan:
             f'{epochs * steps:,} steps; '
             + (
                 'so few videos are for a trial: better continue from released weights '
-                '(docs/recipes.md)'
+                f'({docs_page("recipes")})'
                 if count <= _EPOCHS[0][0]
                 else 'few videos are seen more often: 3,200 times the 9,500 of UCF101 '
                 '(arXiv:2203.12602), 800 those of Something-Something (2211.09120)'
@@ -231,7 +233,7 @@ def _augmentation(labeled: int, few: bool) -> Reason:
         'augmentation',
         'crops and flips only, and a rate for a small batch',
         f'{labeled:,} labeled training videos: below {_FEW_LABELED:,}, what is '
-        'published for tens of thousands learns little (docs/datasets.md)',
+        f'published for tens of thousands learns little ({docs_page("datasets")})',
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from projects.adamae_command import tool_name
+from projects.adamae_command import docs_page, tool_name
 
 from ...video.error import VideoError
 
@@ -111,7 +111,7 @@ def _times(results: dict) -> tuple[np.ndarray, float]:
             'SampleFramesByTime: expected the key avg_fps of a loader, got none; put '
             "dict(type='PyAVSkipInit') in front of it. Frames as pictures have no "
             'rate, and RepeatAugDataset hands none on: there, use PerClip with '
-            'num_clips (docs/data.md, "Repeated sampling")'
+            f'num_clips ({docs_page("data", "Repeated sampling")})'
         )
     count, rate = results['total_frames'], results['avg_fps']
     times = getattr(results.get('video_reader'), 'times', None)

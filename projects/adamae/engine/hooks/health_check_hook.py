@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from projects.adamae_command import tool_name
+from projects.adamae_command import docs_page, tool_name
 
 from ...models.mae_recognizer import MAERecognizer
 from ...models.tokens import effective_tokens
@@ -96,7 +96,7 @@ class HealthCheckHook(Hook):
                     f'left to chance. Look at {tool_name("visualize.py")}; a lower '
                     'learning '
                     'rate, model.loss.entropy_weight or model.sampler.mix_uniform '
-                    'keep it open (docs/options.md)',
+                    f'keep it open ({docs_page("options")})',
                 )
             return
         assert self._lowest is not None
