@@ -18,6 +18,7 @@ from mmengine.visualization import Visualizer
 from projects.adamae.datasets.from_config import iter_datasets
 from projects.adamae.models.tokens import TokenSample, split_ids
 from projects.adamae.video.writer import encode_video
+from projects.adamae_process import end_with_launcher
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
@@ -88,19 +89,23 @@ def start_pair(command, **pipes):
 def fork_pair(folder, tool, *arguments, **cfg_options):
     """Start ``run_tool`` in the two processes of a run, as copies of this process.
 
-    They need not import anything again. What they say goes to ``folder/RANK.txt``.
+    They need not import anything again, and end with it, so they cannot start workers
+    of data loaders. What they say goes to ``folder/RANK.txt``.
     """
     port = free_port()
 
     def work(rank):
         os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE='2')
-        os.environ.update(RANK=rank, LOCAL_RANK=rank)
+        os.environ.update(RANK=rank, LOCAL_RANK=rank, TORCHELASTIC_RUN_ID='')
+        end_with_launcher()  # which is killed if the tests are
         sys.stdout = sys.stderr = open(folder / f'{rank}.txt', 'w', buffering=1)
         torch.set_num_threads(1)  # threads of this process are not copied
         run_tool(tool, *arguments, '--launcher', 'pytorch', **cfg_options)
 
     context = multiprocessing.get_context('fork')
-    processes = [context.Process(target=work, args=[rank]) for rank in '01']
+    processes = [
+        context.Process(target=work, args=[rank], daemon=True) for rank in '01'
+    ]
     for process in processes:
         process.start()
     return processes

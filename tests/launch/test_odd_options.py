@@ -205,3 +205,13 @@ def test_switching_a_part_on_or_off(toy):
     cfg = dict(compile=dict(disable=True), val_dataloader=dict(batch_size=1))
     options = dict(compile='True', val_dataloader='None')
     assert parse_options(cfg, options) == dict(compile=True, val_dataloader=None)
+
+
+def test_a_config_that_imports_what_is_not_there(tmp_path, capsys):
+    """Such imports are MMEngine's, which makes them when a value is asked for."""
+    (tmp_path / 'config.py').write_text('import no_such_module')
+    with pytest.raises(SystemExit, match='^2$'):
+        run_tool('train', tmp_path / 'config.py')
+    (error,) = capsys.readouterr().err.splitlines()
+    assert 'config.py: expected a config, got ModuleNotFoundError' in error
+    assert 'no_such_module' in error

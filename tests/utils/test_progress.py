@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from unittest.mock import Mock
 
 import pytest
@@ -25,7 +26,8 @@ spec.loader.exec_module(module)
 with module.Progress('checking videos', 4) as progress:
     for item in progress.track([1, 2], count=2):
         progress.print(f'[b]{{item}}[/b]')
-        time.sleep(SECONDS)
+        for _ in range(100):  # a signal just before one of them waits for its end
+            time.sleep(SECONDS / 100)
 """
 
 
@@ -99,12 +101,26 @@ def test_no_color():
 
 def test_the_terminal_after_an_interruption():
     terminal = Terminal(seconds=60)
-    terminal.read(until='0 of 4', times=10)  # while it works, not before
+    terminal.read(until='[b]1[/b]')  # while it works, not before
     terminal.process.send_signal(signal.SIGINT)
     text = plain(terminal.read())
     bar, _, error = text.rpartition('\r\nTraceback')
     assert '0 of 4' in bar.splitlines()[-1]
     assert 'KeyboardInterrupt' in error
+
+
+def test_a_bar_can_be_seen_by_processes_that_are_forked(monkeypatch):
+    """A lock of a thread beside it would stay locked in them."""
+    ours, theirs = pty.openpty()
+    monkeypatch.setenv('TERM', 'xterm')
+    with open(theirs, 'w') as terminal:
+        monkeypatch.setattr(sys, 'stderr', terminal)
+        before = threading.enumerate()
+        with Progress('checking videos', 2) as shown:
+            shown.advance()
+            assert threading.enumerate() == before
+            assert '1 of 2' in plain(os.read(ours, 10_000).decode())
+    os.close(ours)
 
 
 def track(monkeypatch, seconds, total=10, **options):

@@ -19,7 +19,7 @@ from ..datasets.from_config import SPLITS, use_data_from
 from .distributed import warn
 from .locking import first_start, is_restarted
 from .log_failures import tell_once
-from .model_sizes import follow_model
+from .model_sizes import follow_model, iter_dicts
 from .options import find_value, parse_options
 from .paths import require_checkpoint, require_file
 from .places import check_folder
@@ -61,6 +61,7 @@ def load_config(args: Namespace) -> Config:
         raise FileNotFoundError(f'{error}; {similar_models(config)}') from error
     try:
         cfg = Config.fromfile(config)
+        list(iter_dicts(cfg))  # what the file imports is imported when it is asked for
     except Exception as error:  # it runs the file, if it is Python
         text = ' '.join(str(error).split())
         raise ValueError(

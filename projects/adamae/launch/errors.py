@@ -199,9 +199,9 @@ class _Part:
             hint = did_you_mean(name, known)
             owner = getattr(kind, '__name__', cfg['type'])
             return f'{_join(self.key, name)}: {owner} takes no such argument{hint}'
-        holders = [
-            key for key, node in iter_dicts(self._config) if name and name in node
-        ]
+        if not name:  # nor can a config whose imports fail be walked through
+            return ''
+        holders = [key for key, node in iter_dicts(self._config) if name in node]
         if len(holders) == 1:
             return f'{_join(holders[0], name)}: there is no such argument'
         return ''

@@ -16,6 +16,8 @@ from rich.text import Text
 
 T = TypeVar('T')
 
+# Seconds from one picture of a bar to the next.
+_REDRAW = 0.1
 # Seconds until the first line that is no bar; each next one takes twice as long.
 _FIRST_LINE = 5.0
 _LONGEST_PAUSE = 600.0
@@ -46,12 +48,12 @@ class Progress:
         self._enabled = enabled and total > 0 and sys.stderr is not None
         self._bar: rich_progress.Progress | None = None
         self._task = rich_progress.TaskID(0)
-        self._start = self._next_line = 0.0
+        self._start = self._next = 0.0  # when it began; when it shows something, then
         self._told = 0
 
     def __enter__(self) -> Progress:
         self._start = time.monotonic()
-        self._next_line = _FIRST_LINE
+        self._next = _FIRST_LINE
         console = _Console(stderr=True)
         if self._enabled and (console.is_jupyter or _can_draw(console)):
             self._bar = rich_progress.Progress(
@@ -59,29 +61,37 @@ class Progress:
                 rich_progress.BarColumn(30),
                 _CountColumn(self),
                 console=console,
-                # Processes that are forked meanwhile would inherit them.
+                # Processes that are forked meanwhile would inherit the streams, and
+                # locks of a thread that draws: some would never end.
+                auto_refresh=False,
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
             self._task = self._bar.add_task(self.title, total=self.total)
             self._bar.start()
+            self._next = 0.0
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             with suppress(OSError):  # a terminal that was closed
                 self._bar.stop()
-        elif self._next_line > _FIRST_LINE and self._told < self.done:
+        elif self._next > _FIRST_LINE and self._told < self.done:
             self._write_line()
 
     def advance(self, count: int = 1) -> None:
         """Tell that some more are done; never more than there are."""
         self.done = min(self.done + count, self.total)
+        elapsed = time.monotonic() - self._start
+        is_due = elapsed >= self._next
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done)
-        elif (elapsed := time.monotonic() - self._start) >= self._next_line:
-            while self._next_line <= elapsed:
-                self._next_line += min(self._next_line, _LONGEST_PAUSE)
+            if is_due:
+                self._next = elapsed + _REDRAW
+            with suppress(OSError):  # a terminal that was closed
+                self._bar.update(self._task, completed=self.done, refresh=is_due)
+        elif is_due:
+            while self._next <= elapsed:
+                self._next += min(self._next, _LONGEST_PAUSE)
             self._write_line()
 
     def track(self, items: Iterable[T], count: int = 1) -> Iterator[T]:

@@ -181,10 +181,7 @@ def cut(
     with locked_target(target, spec):
         todo = [path for path in samples if not (target / path).exists()]
         work = partial(_cut_one, source, target, spec, samples)
-        title = 'cutting segments'
-        errors = (
-            run_in_processes(work, todo, title, workers, TargetError) if todo else {}
-        )
+        errors = run_in_processes(work, todo, 'cutting segments', workers, TargetError)
     done = Collection(str(target), [], collection.classes, list(collection.missing))
     done.unlisted = list(collection.unlisted)
     done.repeated = list(collection.repeated)

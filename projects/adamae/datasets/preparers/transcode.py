@@ -148,9 +148,7 @@ def transcode_folder(
         todo = [n for n in names if not (target / n.with_suffix('.mp4')).exists()]
         work = partial(_try_file, source, target, spec, keep_truncated)
         title = 'transcoding videos'
-        errors = (
-            run_in_processes(work, todo, title, workers, TargetError) if todo else {}
-        )
+        errors = run_in_processes(work, todo, title, workers, TargetError)
     failed = {
         str(source / name): error
         for name in todo
