@@ -16,6 +16,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple
 
 from projects.adamae_process import ends_in_one_line
@@ -259,22 +260,26 @@ def measure(row: Row, out: Path, allow_cuda: bool, keep: bool) -> dict:
 def table(found: Mapping[str, dict]) -> str:
     """Write all rows as a Markdown table; those that were not run show their pins."""
     lines = [
-        '| row | ' + ' | '.join(title for title, _ in COLUMNS) + ' | result | date |',
+        '| row | result | ' + ' | '.join(title for title, _ in COLUMNS) + ' | date |',
         '| --- ' * (len(COLUMNS) + 3) + '|',
     ]
     for row in ROWS:
         outcome = found.get(row.name, {})
         versions = outcome.get('versions') or _pinned(row)
-        cells = [row.name]
+        cells = [row.name, _result(**outcome)]
         for _, names in COLUMNS:
             there = [name for name in names if name in versions]
             cells.append(', '.join(_cell(name, versions[name]) for name in there))
-        result = outcome.get('result', 'not run')
-        reason = outcome.get('reason', '').replace('|', '\\|')
-        cells.append(f'{result}: {reason}' if reason else result)
         cells.append(outcome.get('date', ''))
         lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines)
+
+
+def _result(result: str = 'not run', reason: str = '', **_: object) -> str:
+    if result == 'passed':
+        return reason
+    reason = shorten(reason, 70, placeholder=' ...').replace('|', '\\|')
+    return f'{result}: {reason}' if reason else result
 
 
 def _cell(name: str, version: str) -> str:

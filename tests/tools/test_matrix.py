@@ -51,10 +51,12 @@ def test_table_shows_results_or_pins():
     }
     lines = matrix.table(found).splitlines()
     assert len(lines) == len(matrix.ROWS) + 2
-    assert lines[2].startswith('| pinned | 3.11.7 | 2.13.0+cpu |')
-    assert lines[2].endswith('| failed: E   a \\| b | 2026-01-01 |')
-    assert '| oldest | 3.10 | 2.7.0 | 1.26.4 | mmcv-lite 2.0.0 | 0.10.6 |' in lines[-1]
-    assert '| not run |' in lines[-1]
+    assert lines[2].startswith('| pinned | failed: E a \\| b | 3.11.7 | 2.13.0+cpu |')
+    assert lines[2].endswith('| 2026-01-01 |')
+    assert (
+        '| oldest | not run | 3.10 | 2.7.0 | 1.26.4 | mmcv-lite 2.0.0 | 0.10.6 |'
+        in lines[-1]
+    )
 
 
 def test_an_interpreter_that_is_missing_is_no_failure(tmp_path, monkeypatch):
@@ -92,7 +94,9 @@ def test_a_row_is_measured_once_and_cleaned_up(tmp_path, monkeypatch, capsys):
         matrix.main(['--out', str(tmp_path)])
     assert done == ['pinned', 'numpy1', 'numpy1']
     table = capsys.readouterr().out
-    assert '| passed: 3 passed |' in table and '| not run: no build for CPUs |' in table
+    assert (
+        '| pinned | 3 passed |' in table and '| not run: no build for CPUs |' in table
+    )
     assert [path.name for path in tmp_path.iterdir()] == ['pinned.json']
     assert json.loads((tmp_path / 'pinned.json').read_text())['result'] == 'passed'
     matrix.main(['--out', str(tmp_path), 'pinned'])
