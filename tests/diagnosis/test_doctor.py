@@ -270,6 +270,12 @@ def test_collapsed_features(tmp_path, data):
     cfg = save_run(tmp_path, data)
     save_weights(tmp_path, cfg, 6, lambda k, w: w * 0 if 'patch' in k else w)
     assert [f.cause for f in diagnose(tmp_path)] == ['the features have collapsed']
+    # They are few at the start of many runs.
+    cfg = save_run(tmp_path / 'short', data, pretraining()[:2])
+    save_weights(tmp_path / 'short', cfg, 6, lambda k, w: w * 0 if 'patch' in k else w)
+    found = examine(tmp_path / 'short')
+    assert found.findings == []
+    assert any('iterations, 100 are needed' in text for text in found.unknown)
 
 
 def test_features_no_better_than_those_of_random_weights(tmp_path, data, monkeypatch):

@@ -19,7 +19,7 @@ from .finding import Examination
 from .work_folder import WorkFolder
 
 # How these were measured: docs/doctor.md.
-_UPDATES = 100  # after the rate is at its highest, before a curve is judged
+UPDATES = 100  # before a run is judged; of curves, after the rate is at its highest
 _LAST = 0.15  # of the updates are averaged
 _SLOW = 0.975  # error of normalized targets; predicting 0 gives 1
 _NOT_LEARNED, _LONG = 0.985, 500  # error, after so many updates
@@ -188,10 +188,10 @@ def examine_losses(
         (r['step'] for r, x in zip(rows, rates, strict=True) if x >= 0.999 * peak), 0
     )
     done = (run.iterations - begin) // passes
-    if done < _UPDATES:
+    if done < UPDATES:
         found.unknown.append(
             f'the loss: {done} updates since the learning rate was at its highest, '
-            f'{_UPDATES} are needed'
+            f'{UPDATES} are needed'
         )
         return
     last = [

@@ -19,7 +19,7 @@ from ..evaluation.features import encode
 from ..models.losses import AdaMAELoss
 from ..models.mae_recognizer import MAERecognizer
 from ..utils.config_text import read_config_text
-from .curves import SHRINKING
+from .curves import SHRINKING, UPDATES
 from .finding import Examination
 from .work_folder import WorkFolder
 
@@ -135,6 +135,11 @@ def examine_features(
     found.measured['rank'], found.measured['rank_of_pixels'] = rank, pixels
     if pixels < _RANK_OF_PIXELS:
         found.unknown.append('whether features collapse: the videos look alike')
+    elif rank < _RANK and run.iterations < UPDATES:
+        found.unknown.append(
+            f'whether features collapse: RankMe of these videos is {rank:.2f} after '
+            f'{run.iterations} iterations, {UPDATES} are needed'
+        )
     elif rank < _RANK and (start := rankme(_random_features(run, clips))) < _RANK:
         found.unknown.append(
             f'whether features collapse: RankMe of these videos is {rank:.2f}, but of '
