@@ -15,7 +15,9 @@ def parse_args(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument(
-        'tool', metavar='TOOL', help='its script in MMAction2, without .py'
+        'tool',
+        metavar='TOOL',
+        help='its script in MMAction2, without .py; a wrong name lists all',
     )
     parser.add_argument(
         'arguments', nargs=REMAINDER, help='of the tool; TOOL --help lists them'
