@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             overwrite=args.overwrite,
             dry_run=args.dry_run,
         )
-    print(f'{summary.page if args.dry_run else summary.gist()}')
+    print(summary.page if args.dry_run else summary.gist())
     if args.dry_run:
         return
     print(f'lists and summary.md: {printable(args.out)}')

@@ -26,10 +26,9 @@ from ..datasets.from_config import iter_datasets, iter_split_datasets, video_nam
 from ..datasets.preparers.duplicates import find_duplicates
 from ..datasets.preparers.survey import survey_videos
 from ..utils.environment import usable_cores
-from ..utils.text import describe_error
 from ..video.error import VideoError
 from ..video.reader import VideoReader
-from .finding import Examination
+from .finding import Examination, describe_error
 from .work_folder import WorkFolder
 
 NUM_VIDEOS = 48  # that are opened

@@ -15,9 +15,8 @@ from ..apis.models import load_model
 from ..engine.hooks.fault_report import random_state, set_random_state
 from ..models.mae_recognizer import MAERecognizer
 from ..utils.randomness import seed_generators
-from ..utils.text import describe_error
 from . import curves, data, weights
-from .finding import Examination, Finding
+from .finding import Examination, Finding, describe_error
 from .work_folder import WorkFolder, read_work_folder
 
 _NUM_ENCODED = 12  # videos: ViT-B takes seconds for each

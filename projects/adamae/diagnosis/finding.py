@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
+
+from ..utils.text import printable
+from ..video.error import VideoError
 
 
 class Finding(NamedTuple):
@@ -37,3 +42,19 @@ class Examination:
     def add(self, cause: str, evidence: str, remedy: str) -> None:
         """Add a finding."""
         self.findings.append(Finding(cause, evidence, remedy))
+
+
+def describe_error(error: Exception) -> str:
+    """Tell what went wrong in one line, and where, if nobody has foreseen it.
+
+    Errors of files, values and videos are foreseen; their texts say what to do. Others
+    come from configs and classes of other people, or from mistakes of ours.
+    """
+    text = f'{type(error).__name__}: {printable(" ".join(str(error).split()))}'
+    if isinstance(error, OSError | ValueError | VideoError):
+        return text
+    *_, place = traceback.extract_tb(error.__traceback__)
+    return (
+        f'{text} ({Path(place.filename).name}, line {place.lineno}: something of the '
+        'run is of another form than expected, or this is a fault of this program)'
+    )

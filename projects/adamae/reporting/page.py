@@ -14,9 +14,10 @@ from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from ..diagnosis import Examination, examine
+from ..diagnosis.finding import describe_error
 from ..utils.config_text import find_setting
 from ..utils.fileio import atomic_path
-from ..utils.text import describe_error, printable, shorten
+from ..utils.text import printable, shorten
 from ..video.error import VideoError, one_line
 from ..video.reader import VideoReader
 from . import playing

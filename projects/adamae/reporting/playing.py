@@ -11,8 +11,9 @@ from PIL import Image
 from ..apis import pictures
 from ..apis.clips import Clip, dataset_clips
 from ..apis.models import load_model
+from ..diagnosis.finding import describe_error
 from ..models import MAERecognizer
-from ..utils.text import describe_error, printable
+from ..utils.text import printable
 from ..video.error import VideoError
 from .images import Encoded, encode
 from .work_folder import Run

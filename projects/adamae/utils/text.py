@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,23 +26,6 @@ def some(names: Iterable[object], count: int = 3) -> str:
     """Name the first few of many, in one line."""
     texts = [printable(str(name)) for name in names]
     return ', '.join(texts[:count]) + ', ...' * (len(texts) > count)
-
-
-def describe_error(error: Exception) -> str:
-    """Tell what went wrong in one line, and where, if nobody has foreseen it.
-
-    Errors of files, values and videos are foreseen; their texts say what to do. Others
-    come from configs and classes of other people, or from mistakes of ours.
-    """
-    text = f'{type(error).__name__}: {printable(" ".join(str(error).split()))}'
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if kinds & {'OSError', 'ValueError', 'VideoError'}:
-        return text
-    *_, place = traceback.extract_tb(error.__traceback__)
-    return (
-        f'{text} ({Path(place.filename).name}, line {place.lineno}: something of the '
-        'run is of another form than expected, or this is a fault of this program)'
-    )
 
 
 def not_utf8(where: object, error: UnicodeDecodeError, advice: str = '') -> ValueError:

@@ -94,9 +94,8 @@ class HealthCheckHook(Hook):
                     f'entropy, {mean:.3f}, is that of {effective:.1f} equally likely '
                     f'tokens, and {drawn} of {tokens} are drawn, so the others are '
                     f'left to chance. Look at {tool_name("visualize.py")}; a lower '
-                    'learning '
-                    'rate, model.loss.entropy_weight or model.sampler.mix_uniform '
-                    f'keep it open ({docs_page("options")})',
+                    'learning rate, model.loss.entropy_weight or '
+                    f'model.sampler.mix_uniform keep it open ({docs_page("options")})',
                 )
             return
         assert self._lowest is not None

@@ -72,6 +72,9 @@ class KnnHook(EvaluationHook):
             raise KnnSettingsError(f'custom_hooks: KnnHook.{error}') from None
         self._evaluate(runner, runner.epoch if counts_epochs(runner) else runner.iter)
 
+    def _every(self, runner: Runner) -> int:
+        return self.interval
+
     def _evaluate(self, runner: Runner, done: int) -> None:
         model = unwrap_model(runner.model)
         device = next(model.parameters()).device

@@ -18,12 +18,10 @@ _APART = 5000  # iterations
 
 
 class EvaluationHook(Hook):
-    """Evaluate every ``interval`` epochs of a training, and at its end.
+    """Evaluate every few epochs of a training, and at its end.
 
     Loops by iteration count iterations instead.
     """
-
-    interval: int | None
 
     def after_train_iter(
         self,
@@ -46,9 +44,12 @@ class EvaluationHook(Hook):
         if done == length or (every > 0 and done % every == 0):
             self._evaluate(runner, done)
 
+    @abstractmethod
     def _every(self, runner: Runner) -> int:
-        """Give the epochs (iterations) from one evaluation to the next, < 1: never."""
-        return -1 if self.interval is None else self.interval
+        """Give the epochs (iterations) from one evaluation to the next.
+
+        Below 1: only at the end.
+        """
 
     @abstractmethod
     def _evaluate(self, runner: Runner, done: int) -> None:
@@ -104,7 +105,6 @@ class PeriodicHook(EvaluationHook):
             self.evaluate(runner, self.videos, done)
 
     def _every(self, runner: Runner) -> int:
-        """Give the epochs (iterations) from one evaluation to the next, < 1: never."""
         if self.interval is not None:
             return self.interval
         iterations = runner.max_iters
